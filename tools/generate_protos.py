@@ -32,7 +32,10 @@ def generate(root: Path, out: Path) -> None:
     plugins = [
         f"--plugin=protoc-gen-{name}={path}"
         for name in ("mypy", "mypy_grpc")
-        if (path := shutil.which(f"protoc-gen-{name}", path=str(bin_dir)) or shutil.which(f"protoc-gen-{name}"))
+        if (
+            path := shutil.which(f"protoc-gen-{name}", path=str(bin_dir))
+            or shutil.which(f"protoc-gen-{name}")
+        )
     ]
     arguments = [
         "protoc",
