@@ -50,9 +50,9 @@ check-layers: $(GENERATED)
 
 check-protos: $(BUF_INPUTS)
 	@$(BIN)/buf lint
-	@$(BIN)/buf format --diff --exit-code --path protos
+	@$(BIN)/buf format protos --diff --exit-code
 	@tag=$$(git describe --tags --abbrev=0 2>/dev/null) || exit 0; \
-		$(BIN)/buf breaking --against ".git#tag=$$tag" --path protos
+		$(BIN)/buf breaking --against ".git#tag=$$tag"
 
 check-unit: $(GENERATED)
 	@$(PYTEST) tests/unit -q -m "not slow and not cloud"
@@ -77,7 +77,7 @@ protos: ## Turn protos/ into Python again, now.
 fmt: $(BUF_INPUTS) ## Format and fix what can be fixed.
 	@$(BIN)/ruff format $(CHECKED)
 	@$(BIN)/ruff check --fix $(CHECKED)
-	@$(BIN)/buf format -w --path protos
+	@$(BIN)/buf format protos -w
 
 clean: ## Remove what was made here, except .venv/.
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .state

@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import pytest
-
 CONFTEST = Path(__file__).parents[2] / "conftest.py"
 NOBODY = "127.0.0.1:1"  # tcpmux: nothing listens there
 TESTS = """
@@ -66,7 +64,9 @@ def test_requirement_marks_reach_the_junit_file(tmp_path):
     assert [p.get("value") for p in case.iter("property")] == ["A-001", "B-001"]
 
 
-@pytest.mark.parametrize("fixture", ["postgres_url", "mariadb_url"])
-def test_a_session_has_its_own_database(request, fixture):
-    url = request.getfixturevalue(fixture)
-    assert "/trimtab_test_" in url
+def test_a_session_has_its_own_postgres_database(postgres_url):
+    assert "/trimtab_test_" in postgres_url
+
+
+def test_a_session_has_its_own_mariadb_database(mariadb_url):
+    assert "/trimtab_test_" in mariadb_url
