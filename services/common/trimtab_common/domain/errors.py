@@ -1,19 +1,19 @@
 """The errors that any service may raise; `runtime` turns them into gRPC and REST answers.
 
-    TrimtabError
-    ├── InvalidArgument      the request is wrong whatever the state
-    │   └── UnknownReference a uuid or name in a body that names nothing
-    ├── NotFound             the resource addressed does not exist
-    ├── AlreadyExists        a unique name or uuid is taken
-    ├── FailedPrecondition   the request is right, the state is not
-    │   └── StaleModel       the model is older than allowed
-    ├── Conflict             somebody else changed it first, or a resource is busy
-    ├── Unauthenticated
-    ├── PermissionDenied
-    ├── ResourceExhausted
-    ├── Unavailable          something this needs does not answer; try again
-    ├── DeadlineExceeded
-    └── Bug                  a broken invariant: fatal in tests
+TrimtabError
+├── InvalidArgument      the request is wrong whatever the state
+│   └── UnknownReference a uuid or name in a body that names nothing
+├── NotFound             the resource addressed does not exist
+├── AlreadyExists        a unique name or uuid is taken
+├── FailedPrecondition   the request is right, the state is not
+│   └── StaleModel       the model is older than allowed
+├── Conflict             somebody else changed it first, or a resource is busy
+├── Unauthenticated
+├── PermissionDenied
+├── ResourceExhausted
+├── Unavailable          something this needs does not answer; try again
+├── DeadlineExceeded
+└── Bug                  a broken invariant: fatal in tests
 """
 
 from __future__ import annotations
