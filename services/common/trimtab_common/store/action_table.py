@@ -140,5 +140,5 @@ class ActionTable(StatefulTable[Action]):
             .where(condition(self.shape, "action_plan_uuid", plan_uuid), table.c.deleted == 0)
             .group_by(table.c.state)
         )
-        rows = (await self._session.execute(statement)).all()
-        return {ActionState(state): int(number) for state, number in rows}
+        rows = await self._session.execute(statement)
+        return {ActionState(row[0]): int(row[1]) for row in rows}
