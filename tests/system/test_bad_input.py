@@ -55,7 +55,8 @@ CASES = {
 
 @pytest.mark.req("A-008", "A-014", "A-050", "A-051", "A-054")
 @pytest.mark.parametrize("case", CASES)
-def test_a_wrong_audit_is_refused_and_changes_nothing(case, door, unchanged):
+@pytest.mark.usefixtures("unchanged")
+def test_a_wrong_audit_is_refused_and_changes_nothing(case, door):
     body, status = CASES[case]
     response = door.post("/v1/audits", json=body)
     assert response.status_code == status, response.text
@@ -64,7 +65,8 @@ def test_a_wrong_audit_is_refused_and_changes_nothing(case, door, unchanged):
 
 
 @pytest.mark.req("A-014", "A-016")
-def test_bad_json_is_a_400(door, unchanged):
+@pytest.mark.usefixtures("unchanged")
+def test_bad_json_is_a_400(door):
     response = door.post(
         "/v1/audits", content=b'{"audit_type": ', headers={"content-type": "application/json"}
     )
@@ -72,7 +74,8 @@ def test_bad_json_is_a_400(door, unchanged):
     assert fault(response)["faultcode"] == "Client"
 
 
-def test_a_body_of_five_megabytes_is_refused_with_413_and_a_request_id(door, unchanged):
+@pytest.mark.usefixtures("unchanged")
+def test_a_body_of_five_megabytes_is_refused_with_413_and_a_request_id(door):
     response = door.post("/v1/audits", content=b'{"x": "' + b"y" * 5_000_000 + b'"}')
     assert response.status_code == 413
     assert fault(response)["faultstring"] == "Request body is larger than 4194304 bytes."
