@@ -1,0 +1,1 @@
+"""What the services share, in named rooms: domain, store, wire, runtime, openstack, notify."""
