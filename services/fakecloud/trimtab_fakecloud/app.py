@@ -4,10 +4,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trimtab_fakecloud.cloud import Cloud
 from trimtab_fakecloud.compute.engine import Compute
+from trimtab_fakecloud.metrics.series import SeriesStore
 from trimtab_fakecloud.rest.answers import answer
+from trimtab_fakecloud.rest.control import control_app
 from trimtab_fakecloud.rest.keystone import keystone_app
 from trimtab_fakecloud.rest.nova.app import nova_app
 from trimtab_fakecloud.rest.placement import placement_app
+from trimtab_fakecloud.rest.prometheus import prometheus_app
 
 
 def build_app(cloud: Cloud, compute: Compute) -> ASGIApp:
@@ -17,6 +20,8 @@ def build_app(cloud: Cloud, compute: Compute) -> ASGIApp:
             "identity": keystone_app(cloud),
             "compute": nova_app(cloud, compute),
             "placement": placement_app(cloud),
+            "prometheus": prometheus_app(cloud, SeriesStore(cloud)),
+            "control": control_app(cloud, compute),
         }
     )
 

@@ -165,6 +165,10 @@ class Cloud:
         server.updated_at = self.now()
         self._tell(server)
 
+    def load_changed(self, server: Server) -> None:
+        """The server has another load, of which Nova knows nothing."""
+        self._tell(server)
+
     def remove(self, server: Server) -> None:
         """The server is deleted; Nova goes on telling of it with ``changes-since``."""
         self.allocations.release(server.id)

@@ -1,7 +1,7 @@
 """Fills an empty cloud: from a cluster file if there is one, else by the generator."""
 
+from trimtab_fakecloud import cluster_file, generator
 from trimtab_fakecloud.cloud import Cloud
-from trimtab_fakecloud.generator import generate
 
 
 def fill(cloud: Cloud) -> None:
@@ -10,4 +10,7 @@ def fill(cloud: Cloud) -> None:
     Raises:
         ClusterFileError: they cannot be.
     """
-    generate(cloud)
+    if cloud.spec.cluster_file is not None:
+        cluster_file.load(cloud, cloud.spec.cluster_file)
+    else:
+        generator.generate(cloud)

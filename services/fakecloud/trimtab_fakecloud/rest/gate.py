@@ -21,6 +21,8 @@ from trimtab_fakecloud.rest.microversions import Microversions, Version
 from trimtab_fakecloud.tokens import Token
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_NOT_WRITTEN_DOWN = frozenset({"identity", "prometheus"})
+"""Their POSTs change nothing in the cloud."""
 ErrorBody = Callable[[int, str, str], Any]
 """(status, message, request id) to the body that the service gives."""
 
@@ -137,7 +139,7 @@ class Gate:
         return [(name.lower().encode(), value.encode()) for name, value in said.items()]
 
     def _write_down(self, scope: Scope, path: str, exchange: _Exchange) -> None:
-        if scope["method"] in _READS or self._service == "identity":
+        if scope["method"] in _READS or self._service in _NOT_WRITTEN_DOWN:
             return
         user = exchange.token.user if exchange.token else None
         self._cloud.ledger.add(
