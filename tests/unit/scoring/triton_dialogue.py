@@ -1,4 +1,4 @@
-"""Run by test_triton_client.py with the Python of build/triton: prints what tritonclient saw."""
+"""Run by test_triton_client.py in a process of its own: prints what tritonclient saw."""
 
 import json
 import sys
