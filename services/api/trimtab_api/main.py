@@ -10,13 +10,23 @@ from typing import Any
 
 import uvicorn
 
-from trimtab.rest.v1 import rest_pb2_grpc
-from trimtab_api import asgi, servicer
+from trimtab.audit.v1 import audit_pb2, audit_pb2_grpc
+from trimtab.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from trimtab.ops.v1 import ops_pb2, ops_pb2_grpc
+from trimtab.plan.v1 import plan_pb2, plan_pb2_grpc
+from trimtab.rest.v1 import rest_pb2, rest_pb2_grpc
+from trimtab_api import asgi
 from trimtab_api.auth import Authenticator, DefaultPolicy, NoAuth
 from trimtab_api.ports import Deps
 from trimtab_api.remote import CollectorModels, DecisionStates
 from trimtab_api.rest import RestApi
+from trimtab_api.servicer import WatcherRest
 from trimtab_api.settings import GROUPS, ApiSettings
+from trimtab_api.typed.action_plans import PlanService
+from trimtab_api.typed.audits import AuditService
+from trimtab_api.typed.catalog import CatalogService
+from trimtab_api.typed.gate import Gate
+from trimtab_api.typed.services import OpsService
 from trimtab_api.wake import GrpcWaker
 from trimtab_common.domain.errors import FailedPrecondition
 from trimtab_common.domain.snapshot import ComputeSnapshot
@@ -67,12 +77,42 @@ async def build(common: CommonSettings, settings: ApiSettings) -> Service:
         scope_model=_cut_to_scope,
         settings=settings,
     )
-    api = RestApi(deps, authenticator=_authenticator(settings), policy=DefaultPolicy())
-    service.add(
-        servicer.WatcherRest(api),
-        rest_pb2_grpc.add_WatcherRestServicer_to_server,
-        servicer.FULL_NAME,
-    )
+    gate = Gate(authenticator=_authenticator(settings), policy=DefaultPolicy())
+    api = RestApi(deps, authenticator=gate.authenticator, policy=gate.policy)
+    for servicer, add_to_server, module, name in (
+        (
+            WatcherRest(api),
+            rest_pb2_grpc.add_WatcherRestServicer_to_server,
+            rest_pb2,
+            "WatcherRest",
+        ),
+        (
+            CatalogService(deps, gate),
+            catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
+            catalog_pb2,
+            "CatalogService",
+        ),
+        (
+            AuditService(deps, gate),
+            audit_pb2_grpc.add_AuditServiceServicer_to_server,
+            audit_pb2,
+            "AuditService",
+        ),
+        (
+            PlanService(deps, gate),
+            plan_pb2_grpc.add_PlanServiceServicer_to_server,
+            plan_pb2,
+            "PlanService",
+        ),
+        (
+            OpsService(deps, gate),
+            ops_pb2_grpc.add_OpsServiceServicer_to_server,
+            ops_pb2,
+            "OpsService",
+        ),
+    ):
+        full_name = module.DESCRIPTOR.services_by_name[name].full_name
+        service.add(servicer, add_to_server, full_name)
     http = _http_server(api, common.api_http, settings)
     service.background(http.serve, "http door")
     return service

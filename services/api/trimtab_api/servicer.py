@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import grpc.aio
 from google.api import httpbody_pb2  # type: ignore[import-untyped]  # the wheel has no stubs
 
 from trimtab.rest.v1 import rest_pb2, rest_pb2_grpc
 from trimtab_api.rest import RestApi, RestRequest, RestResponse
+from trimtab_api.typed.gate import Context, metadata
 
-FULL_NAME = rest_pb2.DESCRIPTOR.services_by_name["WatcherRest"].full_name
 DEFAULT_MEDIA = "application/json"
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class WatcherRest(rest_pb2_grpc.WatcherRestServicer):
@@ -32,7 +30,7 @@ class WatcherRest(rest_pb2_grpc.WatcherRestServicer):
             yield httpbody_pb2.HttpBody(content_type=_media(answer), data=chunk)
 
     async def _ask(self, request: rest_pb2.RestRequest, context: Context) -> RestResponse:
-        headers = _headers(context)
+        headers = metadata(context)
         scheme = headers.get("x-forwarded-proto", "http")
         host = headers.get("x-forwarded-host") or headers.get("host", "127.0.0.1:9322")
         answer = await self._api.handle(
@@ -80,15 +78,6 @@ class WatcherRest(rest_pb2_grpc.WatcherRestServicer):
     GetDataModel = _stream
     TriggerWebhook = _unary
     Other = _unary
-
-
-def _headers(context: Context) -> dict[str, str]:
-    """The client's headers; binary metadata (-bin) is none of ours."""
-    return {
-        name.lower(): value
-        for name, value in context.invocation_metadata() or ()
-        if isinstance(value, str)
-    }
 
 
 def _media(answer: RestResponse) -> str:
