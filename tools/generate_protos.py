@@ -1,5 +1,6 @@
 """Build hook: turns protos/ into typed Python modules at import root `trimtab`.
 
+The gateway's template travels with the descriptors that it transcodes by.
 The generated code is never committed. It lands in build/gen, goes into the wheel, and is copied
 into site-packages by editable installs too; run `make protos` after editing a .proto file.
 """
@@ -32,7 +33,10 @@ def generate(root: Path, out: Path) -> None:
     plugins = [
         f"--plugin=protoc-gen-{name}={path}"
         for name in ("mypy", "mypy_grpc")
-        if (path := shutil.which(f"protoc-gen-{name}", path=str(bin_dir)) or shutil.which(f"protoc-gen-{name}"))
+        if (
+            path := shutil.which(f"protoc-gen-{name}", path=str(bin_dir))
+            or shutil.which(f"protoc-gen-{name}")
+        )
     ]
     arguments = [
         "protoc",
@@ -51,6 +55,7 @@ def generate(root: Path, out: Path) -> None:
     code = protoc.main(arguments)
     if code:
         raise SystemExit(f"protoc failed with {code}")
+    shutil.copy(root / "deploy" / "envoy.yaml.tmpl", out / "trimtab")
     for package in ("trimtab", "inference"):
         if (out / package).is_dir():
             (out / package / "py.typed").touch()

@@ -76,7 +76,10 @@ class ComputeSnapshot:
     server_demand:  [V, 3] int64 flavor vcpus, memory, disk as counted by the model
     server_state:   [V] int8 of ServerState;  server_locked, server_excluded: [V] bool
     server_project: [V] index into `projects`
-    *_rows: sparse free-form attributes by index: metadata, raw state texts, extra specs
+    server_created_at_s: [V] int64 epoch seconds, 0 unknown; empty when not kept at all
+    host_capacity_from_nova: [H] bool, Placement did not answer; empty when not kept at all
+    server_metadata and the other mappings: sparse attributes by index of the server;
+    server_missing_host: the hostname that Nova names for a server whose host is not in the model
     """
 
     epoch: str
@@ -106,6 +109,11 @@ class ComputeSnapshot:
     server_state_text: Mapping[int, str] = field(default_factory=dict)
     server_pinned_zone: Mapping[int, str] = field(default_factory=dict)
     server_extra_specs: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    server_missing_host: Mapping[int, str] = field(default_factory=dict)
+    server_created_at_s: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    host_capacity_from_nova: NDArray[np.bool_] = field(
+        default_factory=lambda: np.zeros(0, np.bool_)
+    )
     partial: bool = False
     stale_reason: str = ""
     missing_hosts: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""The `trimtab` command: starts everything, shows it, and speaks to it over gRPC."""

@@ -1,0 +1,90 @@
+"""Renders Envoy's configuration from the template in deploy/ and says where Envoy is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import yaml
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_STREAM_AGE_S = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """Where the edge listens and where it sends what. Addresses are host:port."""
+
+    bind: str = "127.0.0.1"
+    port: int = 9322
+    admin_port: int = 9329
+    api: str = "127.0.0.1:9324"
+    collector: str = "127.0.0.1:9325"
+    scoring: str = "127.0.0.1:9328"
+    max_stream_age_s: int = MAX_STREAM_AGE_S
+
+
+def refusal(faultstring: str, *, client: bool) -> str:
+    """The body of an error in Watcher's form: JSON inside a JSON string."""
+    inner = json.dumps(
+        {
+            "faultcode": "Client" if client else "Server",
+            "faultstring": faultstring,
+            "debuginfo": None,
+        }
+    )
+    return json.dumps({"error_message": inner})
+
+
+def render(settings: GatewaySettings) -> str:
+    """Envoy's configuration as JSON text, which is YAML too."""
+    template = Template(_packaged("envoy.yaml.tmpl").read_text())
+    fields: dict[str, str] = {
+        "bind": settings.bind,
+        "port": str(settings.port),
+        "admin_port": str(settings.admin_port),
+        "descriptors": str(_packaged("descriptors.binpb")),
+        "max_body_bytes": str(MAX_BODY_BYTES),
+        "max_stream_age_s": str(settings.max_stream_age_s),
+        "error_413": "REPLY413",
+        "error_503": "REPLY503",
+        "error_504": "REPLY504",
+    }
+    for name in ("api", "collector", "scoring"):
+        host, _, port = str(getattr(settings, name)).rpartition(":")
+        fields |= {f"{name}_host": host, f"{name}_port": port}
+    document = json.dumps(yaml.safe_load(template.substitute(fields)), indent=1)
+    for mark, text, client in (
+        ("REPLY413", f"Request body is larger than {MAX_BODY_BYTES} bytes.", True),
+        (
+            "REPLY503",
+            "The service is not reachable at the moment. Try again in a few seconds.",
+            False,
+        ),
+        (
+            "REPLY504",
+            "The service did not answer in time. Look at the state before trying again.",
+            False,
+        ),
+    ):
+        document = document.replace(mark, json.dumps(refusal(text, client=client))[1:-1])
+    return document
+
+
+def envoy_binary() -> Path | None:
+    """The Envoy of this environment, or of the PATH; None when there is none."""
+    beside = Path(sys.executable).parent / "envoy"
+    if beside.exists():
+        return beside
+    found = shutil.which("envoy")
+    return Path(found) if found else None
+
+
+def _packaged(name: str) -> Path:
+    with resources.as_file(resources.files("trimtab") / name) as path:
+        return path

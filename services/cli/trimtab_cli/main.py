@@ -1,0 +1,152 @@
+"""The `trimtab` command."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from trimtab_cli import audits, gateway, models, plans, simulation
+from trimtab_cli.demo import demo as run_demo
+from trimtab_cli.output import console
+from trimtab_cli.ports import DEFAULT_BASE, DEFAULT_FAKECLOUD, Ports
+from trimtab_cli.processes import StartError
+from trimtab_cli.rest import RestError
+from trimtab_cli.system import SystemSpec, running
+
+WATCH_CHILDREN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom the daily commands speak to."""
+
+    address: str
+    token: str | None
+
+
+@click.group()
+@click.option(
+    "--address",
+    envvar="TRIMTAB_ADDRESS",
+    default="127.0.0.1:9322",
+    show_default=True,
+    help="The gateway.",
+)
+@click.option("--token", envvar="OS_TOKEN", help="Keystone token.")
+@click.pass_context
+def main(context: click.Context, address: str, token: str | None) -> None:
+    """Trimtab: few moves, explained, carried out safely."""
+    context.obj = Target(address, token)
+
+
+main.add_command(audits.group)
+main.add_command(plans.group)
+main.add_command(models.group)
+main.add_command(simulation.command)
+
+
+def _ports(base: int, fakecloud: int) -> Ports:
+    return Ports(base=base, fakecloud=fakecloud)
+
+
+def base_port_options(command: Any) -> Any:
+    """Adds the options that move the whole row of ports."""
+    command = click.option("--base-port", default=DEFAULT_BASE, show_default=True)(command)
+    return click.option("--fakecloud-port", default=DEFAULT_FAKECLOUD, show_default=True)(command)
+
+
+@main.command()
+@click.option("--cloud", help="Name in clouds.yaml; default: the fake cloud.")
+@click.option("--hosts", default=8, show_default=True, help="Hosts of the fake cloud.")
+@click.option("--servers", default=40, show_default=True, help="Servers of the fake cloud.")
+@click.option("--cluster", type=click.Path(exists=True), help="Cluster file for the fake cloud.")
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path), help="Default: ~/.local/state/trimtab"
+)
+@click.option("--database", help="SQLAlchemy URL; default: SQLite in the state directory.")
+@base_port_options
+def up(
+    *,
+    cloud: str | None,
+    hosts: int,
+    servers: int,
+    cluster: str | None,
+    state_dir: Path | None,
+    database: str | None,
+    base_port: int,
+    fakecloud_port: int,
+) -> None:
+    """Start everything on this machine and keep it running until Ctrl-C."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    contents = (
+        ("--cluster", cluster) if cluster else ("--hosts", str(hosts), "--servers", str(servers))
+    )
+    spec = SystemSpec(
+        state_dir=state_dir or Path.home() / ".local/state/trimtab" / (cloud or "fakecloud"),
+        ports=_ports(base_port, fakecloud_port),
+        cloud=cloud,
+        fakecloud_args=tuple(contents),
+        database=database,
+    )
+    try:
+        with running(spec, say=console.print) as system:
+            console.print(f"REST, gRPC   {system.url}")
+            console.print(f"logs         {spec.state_dir / 'logs'}")
+            if cloud is None:
+                console.print(f"fake cloud   {system.fakecloud_url}  (ledger: /control/ledger)")
+                console.print(f"clouds.yaml  {spec.state_dir / 'clouds.yaml'}")
+            console.print("Ctrl-C stops everything.")
+            while True:
+                time.sleep(WATCH_CHILDREN_S)
+                for line in system.supervisor.restart_failed():
+                    console.print(f"[yellow]{line}[/]")
+    except StartError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        console.print("stopped")
+
+
+@main.command()
+@click.option("--hosts", default=8, show_default=True)
+@click.option("--servers", default=40, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+@base_port_options
+def demo(*, hosts: int, servers: int, seed: int, base_port: int, fakecloud_port: int) -> None:
+    """Consolidate the fake cloud from POST to SUCCEEDED, with pictures; then stop everything."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = run_demo(
+            ports=_ports(base_port, fakecloud_port),
+            hosts=hosts,
+            servers=servers,
+            seed=seed,
+            console=console,
+        )
+    except (StartError, RestError) as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(code)
+
+
+@main.command("gateway")
+@click.option("--bind", default="127.0.0.1", show_default=True)
+@click.option("--port", default=DEFAULT_BASE, show_default=True)
+@click.option("--api", default="127.0.0.1:9324", show_default=True)
+@click.option("--collector", default="127.0.0.1:9325", show_default=True)
+@click.option("--scoring", default="127.0.0.1:9328", show_default=True)
+def render_gateway(**fields: Any) -> None:
+    """Print Envoy's configuration."""
+    click.echo(gateway.render(gateway.GatewaySettings(**fields)))
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

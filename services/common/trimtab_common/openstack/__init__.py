@@ -1,0 +1,1 @@
+"""The cloud's APIs as narrow clients that answer immutable records, through openstacksdk."""

@@ -1,0 +1,1 @@
+"""What every process needs to run: settings, logs, a gRPC server, channels, errors, a clock."""

@@ -1,0 +1,212 @@
+"""Rows and changes of the compute model to and from protobuf messages.
+
+Collector writes deltas with it, replicas (decision, cli) read them; `snapshot_codec` does whole
+models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import orjson
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from trimtab.model.v1 import model_pb2
+from trimtab_common.domain.changes import (
+    Change,
+    HostRow,
+    RemoveHost,
+    RemoveServer,
+    ServerRow,
+    SetAggregates,
+    SetHealth,
+    UpsertHost,
+    UpsertServer,
+)
+from trimtab_common.domain.errors import Bug, InvalidArgument
+from trimtab_common.domain.snapshot import Aggregate, ServerState
+
+
+def host_message(row: HostRow) -> model_pb2.Host:
+    """The message of a host."""
+    return model_pb2.Host(
+        uuid=row.uuid,
+        hostname=row.hostname,
+        vcpus=row.inventory[0],
+        vcpus_reserved=row.reserved[0],
+        vcpu_ratio=row.ratio[0],
+        memory_mib=row.inventory[1],
+        memory_mib_reserved=row.reserved[1],
+        memory_ratio=row.ratio[1],
+        disk_gib=row.inventory[2],
+        disk_gib_reserved=row.reserved[2],
+        disk_ratio=row.ratio[2],
+        up=row.up,
+        enabled=row.enabled,
+        disabled_reason=row.disabled_reason or "",
+        zone=row.zone,
+        capacity_from_nova=row.capacity_from_nova,
+    )
+
+
+def host_row(message: model_pb2.Host) -> HostRow:
+    """The host of a message."""
+    return HostRow(
+        uuid=message.uuid,
+        hostname=message.hostname,
+        inventory=(message.vcpus, message.memory_mib, message.disk_gib),
+        reserved=(message.vcpus_reserved, message.memory_mib_reserved, message.disk_gib_reserved),
+        ratio=(message.vcpu_ratio, message.memory_ratio, message.disk_ratio),
+        up=message.up,
+        enabled=message.enabled,
+        disabled_reason=message.disabled_reason or None,
+        zone=message.zone,
+        capacity_from_nova=message.capacity_from_nova,
+    )
+
+
+def _attributes_message(row: ServerRow) -> model_pb2.ServerAttributes | None:
+    """The rarely set fields of a server; None when all are unset."""
+    if not (row.metadata or row.state_text or row.pinned_zone or row.extra_specs):
+        return None
+    return model_pb2.ServerAttributes(
+        metadata=row.metadata,
+        state_text=row.state_text,
+        pinned_zone=row.pinned_zone,
+        extra_specs_json=orjson.dumps(row.extra_specs).decode() if row.extra_specs else "",
+    )
+
+
+def server_message(row: ServerRow) -> model_pb2.Server:
+    """The message of a server."""
+    return model_pb2.Server(
+        uuid=row.uuid,
+        name=row.name,
+        hostname=row.hostname,
+        vcpus=row.demand[0],
+        memory_mib=row.demand[1],
+        disk_gib=row.demand[2],
+        state=state_message(row.state),
+        locked=row.locked,
+        project_id=row.project_id,
+        attributes=_attributes_message(row),
+        created_at_s=row.created_at_s,
+    )
+
+
+def server_row(message: model_pb2.Server) -> ServerRow:
+    """The server of a message."""
+    extra = message.attributes.extra_specs_json
+    return ServerRow(
+        uuid=message.uuid,
+        name=message.name,
+        hostname=message.hostname,
+        demand=(message.vcpus, message.memory_mib, message.disk_gib),
+        state=state_of(message.state),
+        state_text=message.attributes.state_text,
+        locked=message.locked,
+        project_id=message.project_id,
+        metadata=dict(message.attributes.metadata),
+        pinned_zone=message.attributes.pinned_zone,
+        extra_specs=orjson.loads(extra) if extra else {},
+        created_at_s=message.created_at_s,
+    )
+
+
+def state_message(state: ServerState) -> model_pb2.ServerState.ValueType:
+    """The wire enum of a state: the same numbers."""
+    return model_pb2.ServerState.ValueType(int(state))
+
+
+def state_of(value: int) -> ServerState:
+    """The state of a wire number; UNKNOWN for one of a later release."""
+    try:
+        return ServerState(value)
+    except ValueError:
+        return ServerState.UNKNOWN
+
+
+def aggregate_message(row: Aggregate) -> model_pb2.Aggregate:
+    """The message of an aggregate."""
+    return model_pb2.Aggregate(
+        id=row.id,
+        name=row.name,
+        zone=row.zone or "",
+        hosts=sorted(row.hosts),
+        metadata=row.metadata,
+    )
+
+
+def aggregate_row(message: model_pb2.Aggregate) -> Aggregate:
+    """The aggregate of a message."""
+    return Aggregate(
+        id=message.id,
+        name=message.name,
+        zone=message.zone or None,
+        hosts=frozenset(message.hosts),
+        metadata=dict(message.metadata),
+    )
+
+
+def change_message(change: Change) -> model_pb2.Change:
+    """The message of a change."""
+    match change:
+        case UpsertServer(server):
+            return model_pb2.Change(upsert_server=server_message(server))
+        case RemoveServer(uuid):
+            return model_pb2.Change(remove_server=uuid)
+        case UpsertHost(host):
+            return model_pb2.Change(upsert_host=host_message(host))
+        case RemoveHost(hostname):
+            return model_pb2.Change(remove_host=hostname)
+        case SetAggregates(rows):
+            messages = [aggregate_message(row) for row in rows]
+            return model_pb2.Change(aggregates=model_pb2.AggregateIndex(aggregates=messages))
+        case SetHealth():
+            return model_pb2.Change(
+                health=model_pb2.Health(
+                    partial=change.partial,
+                    stale_reason=change.stale_reason,
+                    missing_hosts=change.missing_hosts,
+                )
+            )
+
+
+def change_of(message: model_pb2.Change) -> Change:
+    """The change of a message. InvalidArgument when it is one that this release does not know."""
+    match message.WhichOneof("change"):
+        case "upsert_server":
+            return UpsertServer(server_row(message.upsert_server))
+        case "remove_server":
+            return RemoveServer(message.remove_server)
+        case "upsert_host":
+            return UpsertHost(host_row(message.upsert_host))
+        case "remove_host":
+            return RemoveHost(message.remove_host)
+        case "aggregates":
+            return SetAggregates(tuple(map(aggregate_row, message.aggregates.aggregates)))
+        case "health":
+            health = message.health
+            return SetHealth(health.partial, health.stale_reason, tuple(health.missing_hosts))
+        case None:
+            raise InvalidArgument("A change of a kind that this release does not know.")
+        case other:
+            raise Bug(f"change {other} has no row")
+
+
+def delta_message(
+    changes: Iterable[Change],
+    *,
+    position: model_pb2.Position,
+    at: Timestamp,
+    cause: str,
+    event_id: str = "",
+) -> model_pb2.Delta:
+    """The message of one atomic delta."""
+    return model_pb2.Delta(
+        position=position,
+        at=at,
+        cause=cause,
+        event_id=event_id,
+        changes=[change_message(change) for change in changes],
+    )

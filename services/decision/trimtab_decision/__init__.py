@@ -1,0 +1,1 @@
+"""The decision service: thinks, and changes nothing in the cloud."""

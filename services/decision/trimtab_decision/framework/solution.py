@@ -1,0 +1,107 @@
+"""What a strategy gives back: actions in the strategy's order, with reasons, and its promises.
+
+Strategy -> Solution -> planner (orders it) -> verifier -> the record.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trimtab_decision.framework.errors import InvalidIndicatorValue, ReservedWord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposedAction:
+    """One action that a strategy wants, not yet ordered or stored.
+
+    `input_parameters` holds `resource_id` too when the action has one, as it is stored.
+    `reason`: one sentence for the operator. `facts`: what the action relies on, for staleness.
+    """
+
+    action_type: str
+    input_parameters: Mapping[str, Any]
+    resource_id: str | None = None
+    reason: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Solution:
+    """Collects what one execution of a strategy proposes.
+
+    actions:    in the strategy's order; a planner may rearrange types but keeps this inside one
+    indicators: name -> value, in set order
+    rejections: constraint -> how many candidates it ruled out
+    stats:      numbers about the search (bound, gap, iterations), for people and simulate
+    messages:   what the operator should know, each once
+    """
+
+    def __init__(self, *, goal_name: str, strategy_name: str, planner_name: str = "weight") -> None:
+        self.goal_name = goal_name
+        self.strategy_name = strategy_name
+        self.planner_name = planner_name
+        self.actions: list[ProposedAction] = []
+        self.indicators: dict[str, int | float] = {}
+        self.rejections: Counter[str] = Counter()
+        self.stats: dict[str, int | float | str] = {}
+        self.messages: list[str] = []
+        self._seen: set[str] = set()
+
+    def add_action(
+        self,
+        action_type: str,
+        *,
+        input_parameters: Mapping[str, Any] | None = None,
+        resource_id: str | None = None,
+        reason: str = "",
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Append an action; an identical one (type and all inputs) is dropped with a message.
+
+        Raises ReservedWord when `input_parameters` itself names `resource_id` (B-037).
+        """
+        inputs = dict(input_parameters or {})
+        if "resource_id" in inputs:
+            raise ReservedWord(
+                f"Action {action_type}: 'resource_id' is reserved; give it beside the "
+                "input parameters, not among them."
+            )
+        if resource_id is not None:
+            inputs["resource_id"] = resource_id
+        key = f"{action_type} {json.dumps(inputs, sort_keys=True, default=str)}"
+        if key in self._seen:
+            self.note(f"An identical action was dropped: {key}")
+            return
+        self._seen.add(key)
+        self.actions.append(
+            ProposedAction(
+                action_type=action_type,
+                input_parameters=inputs,
+                resource_id=resource_id,
+                reason=reason,
+                facts=facts or {},
+            )
+        )
+
+    def set_indicator(self, name: str, value: float) -> None:
+        """Set an efficacy indicator; InvalidIndicatorValue unless it is a finite number (B-012)."""
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            raise InvalidIndicatorValue(f"Indicator {name} must be a number, not {value!r}.")
+        self.indicators[name] = value
+
+    def note(self, message: str) -> None:
+        """Tell the operator something, once."""
+        if message not in self.messages:
+            self.messages.append(message)
+
+    def count(self, action_type: str) -> int:
+        """How many actions of this type there are."""
+        return sum(1 for action in self.actions if action.action_type == action_type)

@@ -1,0 +1,1 @@
+"""The planners: pure functions from proposed actions to a graph."""

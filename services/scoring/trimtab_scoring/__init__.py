@@ -1,0 +1,1 @@
+"""The scoring service: scoring engines behind Watcher's interface and the Open Inference Protocol."""

@@ -1,0 +1,121 @@
+"""The planners: who waits for whom."""
+
+import pytest
+
+from trimtab_decision.framework import ProposedAction
+from trimtab_decision.framework.errors import PlannerMisconfigured, UnsupportedActionType
+from trimtab_decision.planners.weight import WeightPlanner
+from trimtab_decision.planners.workload_stabilization import WorkloadStabilizationPlanner
+
+
+def act(kind, name="", **inputs):
+    return ProposedAction(action_type=kind, input_parameters={"resource_id": name, **inputs})
+
+
+def chain(planned):
+    """[(resource ids), ...] chunk by chunk, from the parents alone."""
+    chunks = {}
+    level = {}
+    for step in planned:
+        level[step.index] = 1 + max((level[p] for p in step.parents), default=-1)
+        chunks.setdefault(level[step.index], []).append(step)
+    for depth in range(1, len(chunks)):
+        whole = tuple(step.index for step in chunks[depth - 1])
+        assert all(step.parents == whole for step in chunks[depth])
+    return [
+        tuple(s.action.input_parameters["resource_id"] for s in chunks[d]) for d in sorted(chunks)
+    ]
+
+
+@pytest.mark.req("B-215")
+def test_the_specifications_example():
+    planner = WeightPlanner(
+        weights={"sleep": 170, "migrate": 160, "resize": 150},
+        parallelization={"sleep": 2, "migrate": 3, "resize": 2},
+    )
+    actions = [
+        *(act("migrate", f"m{i}") for i in (1, 2, 3)),
+        *(act("resize", f"r{i}") for i in (1, 2, 3)),
+        *(act("sleep", f"s{i}") for i in (1, 2)),
+    ]
+    assert chain(planner.plan(actions)) == [("s1", "s2"), ("m1", "m2", "m3"), ("r1", "r2"), ("r3",)]
+
+
+@pytest.mark.req("B-215", "B-217")
+def test_service_states_change_before_servers_move():
+    planned = WeightPlanner().plan(
+        [
+            act("migrate", "a"),
+            act("migrate", "b"),
+            act("migrate", "c"),
+            act("change_nova_service_state", "h"),
+        ]
+    )
+    assert chain(planned) == [("h",), ("a", "b"), ("c",)]
+
+
+@pytest.mark.req("B-216")
+def test_configured_texts_are_numbers_and_merge_over_the_defaults():
+    planner = WeightPlanner.from_options(
+        {"weights": {"nop": "8"}, "parallelization": {"migrate": "0"}}
+    )
+    planned = planner.plan(
+        [
+            act("nop", "n"),
+            act("change_node_power_state", "p"),
+            act("migrate", "a"),
+            act("migrate", "b"),
+        ]
+    )
+    assert chain(planned) == [("a",), ("b",), ("p",), ("n",)]
+
+
+@pytest.mark.req("B-216")
+def test_two_types_may_not_share_a_weight():
+    with pytest.raises(PlannerMisconfigured, match="share"):
+        WeightPlanner(weights={"nop": 30})
+
+
+@pytest.mark.req("B-216")
+def test_a_weight_that_is_no_integer_is_named():
+    with pytest.raises(PlannerMisconfigured, match="'nop' must be an integer"):
+        WeightPlanner(weights={"nop": "many"})
+
+
+@pytest.mark.req("B-216")
+def test_unknown_types_come_last_one_at_a_time():
+    planned = WeightPlanner().plan([act("odd", "x"), act("even", "y"), act("migrate", "m")])
+    assert chain(planned) == [("m",), ("x",), ("y",)]
+
+
+@pytest.mark.req("B-218")
+def test_unlinked_actions_are_fully_parallel():
+    planned = WorkloadStabilizationPlanner().plan(
+        [act("migrate", "a"), act("migrate", "b"), act("nop", "n")]
+    )
+    assert [s.action.input_parameters["resource_id"] for s in planned] == ["n", "a", "b"]
+    assert all(step.parents == () for step in planned)
+
+
+@pytest.mark.req("B-218")
+def test_a_resize_waits_for_its_server_and_power_down_for_what_leaves_the_host():
+    planned = WorkloadStabilizationPlanner().plan(
+        [
+            act("turn_host_to_acpi_s3_state", "h1", resource_name="h1"),
+            act("resize", "a"),
+            act("migrate", "a", source_node="h1"),
+            act("migrate", "b", source_node="h1"),
+        ]
+    )
+    kinds = {(s.action.action_type, s.action.input_parameters["resource_id"]): s for s in planned}
+    assert kinds["resize", "a"].parents == (kinds["migrate", "a"].index,)
+    assert set(kinds["turn_host_to_acpi_s3_state", "h1"].parents) == {
+        kinds["resize", "a"].index,
+        kinds["migrate", "b"].index,
+    }
+
+
+@pytest.mark.req("B-218")
+def test_other_action_types_are_refused():
+    with pytest.raises(UnsupportedActionType):
+        WorkloadStabilizationPlanner().plan([act("odd")])
