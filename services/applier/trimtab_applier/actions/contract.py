@@ -81,7 +81,7 @@ class ActionPlugin(ABC):
         del parameters
         return ()
 
-    async def pre_condition(self) -> None:
+    async def pre_condition(self) -> None:  # noqa: B027, most types need one, none must
         """Looks whether the action can run; changes nothing.
 
         Raises:
@@ -96,7 +96,7 @@ class ActionPlugin(ABC):
         """Goes on after a crash: looks first at what has been done. Default: does it again."""
         return await self.execute()
 
-    async def post_condition(self) -> None:
+    async def post_condition(self) -> None:  # noqa: B027, few types need one
         """Looks whether the work holds; an exception makes the action FAILED."""
 
     async def abort(self) -> bool:
