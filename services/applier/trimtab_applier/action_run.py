@@ -68,10 +68,9 @@ class ActionRun:
 
     async def stop(self) -> None:
         """Makes `run` abort the action, if it is ONGOING and of an abortable type (B-281)."""
-        plugin = self._types.by_name.get(self._action.action_type)
         self._stop_wanted = True
         async with self._turn:
-            if self.state is not ActionState.ONGOING or plugin is None or not plugin.abortable:
+            if self.state is not ActionState.ONGOING or not self._is_abortable():
                 return
             await self._journal.end_action(
                 self.uuid,
@@ -83,6 +82,10 @@ class ActionRun:
             self.was_stopped = True
             if self._work is not None:
                 self._work.cancel()
+
+    def _is_abortable(self) -> bool:
+        plugin = self._types.by_name.get(self._action.action_type)
+        return plugin is not None and plugin.is_abortable(self._action.input_parameters)
 
     async def _start(self, plugin: ActionPlugin) -> ActionState:
         if not await self._journal.start_action(self.uuid, self._context.intent):
