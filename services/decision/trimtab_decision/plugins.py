@@ -8,10 +8,14 @@ from trimtab_decision.planners.weight import WeightPlanner
 from trimtab_decision.planners.workload_stabilization import WorkloadStabilizationPlanner
 from trimtab_decision.strategies.actuator.strategy import Actuator
 from trimtab_decision.strategies.dummy.strategy import Dummy
+from trimtab_decision.strategies.vm_workload_consolidation.strategy import (
+    VMWorkloadConsolidation,
+)
 
 STRATEGIES: tuple[type[Strategy], ...] = (
     Actuator,
     Dummy,
+    VMWorkloadConsolidation,
 )
 
 PLANNERS: tuple[type[Planner], ...] = (
