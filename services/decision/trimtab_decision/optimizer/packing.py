@@ -87,7 +87,7 @@ def slots(free: NDArray[np.float64], demand: NDArray[np.float64]) -> NDArray[np.
     if not needed.any():
         return np.full(len(free), np.iinfo(np.int32).max, dtype=np.int64)
     each = np.floor((free[:, needed] + TOLERANCE) / demand[needed]).min(axis=1)
-    return np.maximum(each, 0.0).astype(np.int64)
+    return np.asarray(np.maximum(each, 0.0), dtype=np.int64)
 
 
 def left_over(

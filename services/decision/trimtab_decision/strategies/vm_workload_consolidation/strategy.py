@@ -19,7 +19,7 @@ from trimtab_decision.framework import Solution, Strategy, StrategyContext
 from trimtab_decision.optimizer.closing import ClosingProblem, hosts_to_close
 from trimtab_decision.optimizer.dimensions import Dimensions, dimensions
 from trimtab_decision.optimizer.eligibility import Eligibility, eligibility
-from trimtab_decision.optimizer.packing import Groups, group_servers, scarcity
+from trimtab_decision.optimizer.packing import group_servers, scarcity
 from trimtab_decision.optimizer.placing import Move, Placer
 from trimtab_decision.optimizer.relieving import Relief, relieve
 from trimtab_decision.optimizer.state import Placement
@@ -112,7 +112,14 @@ def _problem(
     load = np.zeros_like(dims.free)
     np.add.at(load, snapshot.server_host[can_go], dims.demand[can_go])
     receivers = masks.targets & in_use & ~dims.overloaded
-    groups = _groups(dims, masks, snapshot, can_go, placement.free[receivers], load)
+    groups = group_servers(
+        dims.demand,
+        server_class=masks.server_class,
+        class_hosts=masks.class_hosts,
+        server_host=snapshot.server_host,
+        considered=can_go,
+        weight=scarcity(placement.free[receivers], load),
+    )
     return ClosingProblem(
         groups=groups,
         free=placement.free,
@@ -121,24 +128,6 @@ def _problem(
         closable=(staying > 0) & (staying == going) & ~received,
         in_use=in_use,
         spare=masks.targets & ~in_use,
-    )
-
-
-def _groups(
-    dims: Dimensions,
-    masks: Eligibility,
-    snapshot: ComputeSnapshot,
-    can_go: NDArray[np.bool_],
-    room: NDArray[np.float64],
-    load: NDArray[np.float64],
-) -> Groups:
-    return group_servers(
-        dims.demand,
-        server_class=masks.server_class,
-        class_hosts=masks.class_hosts,
-        server_host=snapshot.server_host,
-        considered=can_go,
-        weight=scarcity(room, load),
     )
 
 
@@ -157,9 +146,9 @@ def _write(
         reason = "Room is needed to relieve an overloaded host."
         add_host_state(solution, snapshot, host, enable=True, reason=reason)
     before = _servers_on(snapshot)
-    for host in np.flatnonzero(masks.targets & (after == 0)):
+    for host in np.flatnonzero(masks.targets & (after == 0)).tolist():
         reason = f"{names[host]} is {'emptied by this plan' if before[host] else 'empty'}."
-        add_host_state(solution, snapshot, int(host), enable=False, reason=reason)
+        add_host_state(solution, snapshot, host, enable=False, reason=reason)
     for move in relief.moves:
         reason = f"{names[move.source]} is overloaded; {names[move.target]} has room."
         add_migration(solution, snapshot, move.server, move.target, reason=reason)
