@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pytest
+
 CONFTEST = Path(__file__).parents[2] / "conftest.py"
 NOBODY = "127.0.0.1:1"  # tcpmux: nothing listens there
 TESTS = """
@@ -42,8 +44,15 @@ def run(folder, **environment):
     )
 
 
-def test_a_missing_service_skips_and_is_named_at_the_end(tmp_path):
-    done = run(tmp_path)
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory):
+    """A run outside CI, and its folder."""
+    folder = tmp_path_factory.mktemp("laptop")
+    return run(folder), folder
+
+
+def test_a_missing_service_skips_and_is_named_at_the_end(laptop):
+    done, _ = laptop
     assert done.returncode == 0, done.stdout
     assert "1 passed, 2 skipped" in done.stdout.splitlines()[-1]
     assert f"RabbitMQ {NOBODY}: no answer" in done.stdout
@@ -58,9 +67,9 @@ def test_a_missing_service_fails_in_ci(tmp_path):
     assert "1 passed, 2 errors" in done.stdout.splitlines()[-1]
 
 
-def test_requirement_marks_reach_the_junit_file(tmp_path):
-    run(tmp_path)
-    case = ET.parse(tmp_path / "out.xml").find(".//testcase[@name='test_marked']")
+def test_requirement_marks_reach_the_junit_file(laptop):
+    _, folder = laptop
+    case = ET.parse(folder / "out.xml").find(".//testcase[@name='test_marked']")
     assert [p.get("value") for p in case.iter("property")] == ["A-001", "B-001"]
 
 

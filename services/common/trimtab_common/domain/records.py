@@ -176,13 +176,14 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxEntry:
-    """A notification waiting to be published. `uuid` becomes the message_id."""
+    """A notification to publish. `uuid`: its message_id; `publisher`: the host that saved."""
 
     id: int
     uuid: str
     event_type: str
     priority: str
     object_uuid: str
+    publisher: str
     payload: dict[str, Json]
     created_at: datetime
     published_at: datetime | None = None

@@ -75,7 +75,7 @@ class SnapshotReader:
     """Puts a streamed snapshot together again."""
 
     def __init__(self, begin: model_pb2.SnapshotBegin) -> None:
-        self._begin = begin
+        self.begin = begin
         self._hosts: list[model_pb2.HostColumns] = []
         self._servers: list[model_pb2.ServerColumns] = []
 
@@ -88,7 +88,7 @@ class SnapshotReader:
 
     def finish(self, end: model_pb2.SnapshotEnd) -> ComputeModel:
         """The model. InvalidArgument when parts are missing or the columns do not fit together."""
-        begin = self._begin
+        begin = self.begin
         if begin.position != end.position:
             raise InvalidArgument("The snapshot ends at another position than it began.")
         try:
@@ -110,7 +110,7 @@ class SnapshotReader:
         return model
 
     def _model(self) -> ComputeModel:
-        zones = [*self._begin.zones, ""]  # index -1 is the last
+        zones = [*self.begin.zones, ""]  # index -1 is the last
         hosts = [
             host_row(model_pb2.Host(**dict(zip(_HOST_FIELDS, values, strict=True))))
             for columns in self._hosts
@@ -121,11 +121,11 @@ class SnapshotReader:
             )
         ]
         names = [row.hostname for row in hosts]
-        projects = list(self._begin.projects)
+        projects = list(self.begin.projects)
         servers = [
             row for columns in self._servers for row in _server_rows(columns, names, projects)
         ]
-        return ComputeModel.from_rows(hosts, servers, epoch=self._begin.position.epoch)
+        return ComputeModel.from_rows(hosts, servers, epoch=self.begin.position.epoch)
 
 
 _HOST_FIELDS = [

@@ -1,0 +1,107 @@
+"""What an action plug-in is: a class per action type, an object per action that runs.
+
+The runner calls `pre_condition`, commits ONGOING with what the plug-in intends, then calls
+`execute` and `post_condition`. After a crash or a take-over it calls `resume` for an action that
+was ONGOING; with the plan being cancelled it calls `abort`.
+
+Outside plug-ins are named by entry points in the group `trimtab_actions`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from trimtab_common.domain.records import Json
+from trimtab_common.runtime.clock import Clock
+
+T = TypeVar("T")
+
+
+class ActionContext(Protocol):
+    """What a running action is given."""
+
+    @property
+    def uuid(self) -> str:
+        """Of the action."""
+        ...
+
+    @property
+    def parameters(self) -> Mapping[str, Json]:
+        """The checked input parameters."""
+        ...
+
+    @property
+    def intent(self) -> Mapping[str, Json]:
+        """What is committed about what this action is about to do; after a crash, too."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+        ...
+
+    def intend(self, **facts: Json) -> None:
+        """Adds to the intent that is committed together with ONGOING; for pre_condition."""
+        ...
+
+    async def commit_intent(self, **facts: Json) -> None:
+        """Adds to the intent and commits it now; for steps after the first cloud write."""
+        ...
+
+    def found(self, **facts: Json) -> None:
+        """Adds to the result that is committed together with the final state."""
+        ...
+
+    async def write(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Makes one write to the cloud, only while the lease lasts for the write's own timeout.
+
+        Raises:
+            LeaseLost: it does not.
+        """
+        ...
+
+
+class ActionPlugin(ABC):
+    """One action type. Subclasses set the class variables and the methods they need."""
+
+    action_type: ClassVar[str]
+    description: ClassVar[str]
+    schema: ClassVar[Mapping[str, Any]]
+    """JSON schema (draft 4) of the input parameters; additional keys forbidden."""
+    abortable: ClassVar[bool] = False
+
+    def __init__(self, context: ActionContext) -> None:
+        self.context = context
+
+    @classmethod
+    def lanes(cls, parameters: Mapping[str, Json]) -> tuple[str, ...]:
+        """What this action uses that may be limited: "move", "out:<host>", "in:<host>"."""
+        del parameters
+        return ()
+
+    async def pre_condition(self) -> None:
+        """Looks whether the action can run; changes nothing.
+
+        Raises:
+            ActionSkipped: there is nothing to do any more.
+        """
+
+    @abstractmethod
+    async def execute(self) -> bool:
+        """Does the work. Only True is success."""
+
+    async def resume(self) -> bool:
+        """Goes on after a crash: looks first at what has been done. Default: does it again."""
+        return await self.execute()
+
+    async def post_condition(self) -> None:
+        """Looks whether the work holds; an exception makes the action FAILED."""
+
+    async def abort(self) -> bool:
+        """Undoes what `execute` began and was stopped in. False: it is done, too late.
+
+        Only called when `abortable`. An exception makes the action, and the cancelling, FAILED.
+        """
+        return False

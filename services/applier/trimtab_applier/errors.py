@@ -1,0 +1,64 @@
+"""The errors of the applier.
+
+TrimtabError
+├── ActionSkipped      pre_condition found nothing to do
+├── ActionFailed       an action could not do its work, and says why
+├── PlanGraphInvalid   parents that name nothing, or a cycle
+├── PlanInterrupted    the plan is no longer ONGOING: start nothing
+└── LeaseLost          another applier may own the plan: write nothing, neither record nor cloud
+"""
+
+from __future__ import annotations
+
+from trimtab_common.domain.errors import Code, TrimtabError
+
+MAX_STATUS_MESSAGE = 255
+
+
+class ActionSkipped(TrimtabError):
+    """Raised by pre_condition when the action need not or cannot be done any more."""
+
+    reason = "ACTION_SKIPPED"
+    code = Code.FAILED_PRECONDITION
+
+
+class ActionFailed(TrimtabError):
+    """The action did not reach its goal; the text becomes part of its status message."""
+
+    reason = "ACTION_FAILED"
+    code = Code.FAILED_PRECONDITION
+
+
+class PlanGraphInvalid(TrimtabError):
+    """The parents of a plan's actions make no acyclic graph."""
+
+    reason = "PLAN_GRAPH_INVALID"
+    code = Code.FAILED_PRECONDITION
+
+
+class PlanInterrupted(TrimtabError):
+    """The record no longer shows the plan as ONGOING."""
+
+    reason = "PLAN_INTERRUPTED"
+    code = Code.ABORTED
+
+
+class LeaseLost(TrimtabError):
+    """The right to work on the plan has ended or is about to."""
+
+    reason = "LEASE_LOST"
+    code = Code.ABORTED
+
+
+def why(error: BaseException) -> str:
+    """The part of an error that a status message may show (B-273).
+
+    Our own errors were written for people; of foreign ones only the class is told, because
+    their text may hold anything.
+    """
+    return error.message if isinstance(error, TrimtabError) else type(error).__name__
+
+
+def status_message(text: str) -> str:
+    """The text, cut to what the column holds."""
+    return text if len(text) <= MAX_STATUS_MESSAGE else text[: MAX_STATUS_MESSAGE - 1] + "…"

@@ -1,0 +1,1 @@
+"""Collector: reads the cloud and its metrics, keeps the live models, streams how they change."""

@@ -1,0 +1,159 @@
+"""Leases: the right to work on one resource, with a fence that only ever grows.
+
+On the main path: decision and applier hold one per audit or plan they run, the syncer and the
+outbox publisher one each. A released lease keeps its row, because its fence must not restart.
+
+Until when a lease runs is judged by the database's clock (on SQLite by this machine's), so that
+hosts need not agree on the time. A holder should count its own time to live from before `acquire`
+on its monotonic clock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+import sqlalchemy.exc as sa_exc
+
+from trimtab_common.domain.errors import Conflict
+from trimtab_common.domain.records import Lease
+from trimtab_common.store import tables
+from trimtab_common.store.types import UtcDateTime
+
+if TYPE_CHECKING:
+    from trimtab_common.store.session import Session
+
+_T = tables.leases
+
+
+class Leases:
+    """The leases of one transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._checked: set[tuple[str, str, int]] = set()
+
+    async def acquire(self, kind: str, uuid: str, owner: str, ttl_s: float) -> Lease | None:
+        """The lease when it is free or expired, else None, even when `owner` holds it itself.
+
+        (A process that restarts under its old name must not run beside its own ghost, nor two
+        tasks of one process on one plan.) Each acquisition raises the fence.
+        """
+        now = await self.now()
+        until_at = now + timedelta(seconds=ttl_s)
+        taken = await self._session.execute(
+            sa.update(_T)
+            .where(_T.c.kind == kind, _T.c.uuid == uuid)
+            .where(sa.or_(_T.c.until_at <= now, _T.c.owner == ""))
+            .values(owner=owner, until_at=until_at, fence=_T.c.fence + 1)
+        )
+        if taken.rowcount == 1:
+            fence = (
+                await self._session.execute(
+                    sa.select(_T.c.fence).where(_T.c.kind == kind, _T.c.uuid == uuid)
+                )
+            ).scalar_one()
+            return Lease(kind=kind, uuid=uuid, owner=owner, fence=fence, until_at=until_at)
+        known = await self._session.execute(
+            sa.select(_T.c.id).where(_T.c.kind == kind, _T.c.uuid == uuid)
+        )
+        if known.first() is not None:
+            return None
+        return await self._insert(
+            Lease(kind=kind, uuid=uuid, owner=owner, fence=1, until_at=until_at)
+        )
+
+    async def renew(self, lease: Lease, ttl_s: float) -> Lease | None:
+        """The lease with a later end; None when somebody else took it or it was released."""
+        until_at = await self.now() + timedelta(seconds=ttl_s)
+        changed = await self._session.execute(
+            sa.update(_T).where(_is_current(lease)).values(until_at=until_at)
+        )
+        return dataclasses.replace(lease, until_at=until_at) if changed.rowcount == 1 else None
+
+    async def release(self, lease: Lease) -> None:
+        """Frees it; nothing happens when somebody else took it meanwhile."""
+        await self._session.execute(
+            sa.update(_T).where(_is_current(lease)).values(owner="", until_at=await self.now())
+        )
+
+    async def expired(self, kind: str) -> list[Lease]:
+        """The leases whose owner let them run out: work that nobody does now."""
+        statement = (
+            sa.select(_T.c.kind, _T.c.uuid, _T.c.owner, _T.c.fence, _T.c.until_at)
+            .where(_T.c.kind == kind, _T.c.owner != "", _T.c.until_at <= await self.now())
+            .order_by(_T.c.until_at)
+        )
+        rows = (await self._session.execute(statement)).mappings()
+        return [Lease(**row) for row in rows]
+
+    async def get(self, kind: str, uuid: str) -> Lease | None:
+        """Who holds it, expired or not; None when it is free."""
+        statement = sa.select(_T.c.kind, _T.c.uuid, _T.c.owner, _T.c.fence, _T.c.until_at).where(
+            _T.c.kind == kind, _T.c.uuid == uuid, _T.c.owner != ""
+        )
+        row = (await self._session.execute(statement)).mappings().first()
+        return None if row is None else Lease(**row)
+
+    async def check(self, lease: Lease | None) -> None:
+        """Conflict unless this is still the current lease; holds it so until the commit.
+
+        The shared row lock keeps a take-over waiting until this transaction ends; without it a
+        write could commit just after the lease had gone.
+        """
+        if lease is None:
+            return
+        key = (lease.kind, lease.uuid, lease.fence)
+        if key in self._checked:
+            return
+        statement = sa.select(_T.c.id).where(_is_current(lease)).with_for_update(read=True)
+        if (await self._session.execute(statement)).first() is None:
+            raise Conflict(
+                f"The lease {lease.kind} {lease.uuid} (fence {lease.fence}) is no longer held "
+                f"by {lease.owner}.",
+                kind=lease.kind,
+                uuid=lease.uuid,
+            )
+        self._checked.add(key)
+
+    async def now(self) -> datetime:
+        """The database's time, or the store's own clock where they are the same machine."""
+        expression = _CLOCKS.get(self._session.dialect)
+        if expression is None or self._session.options.has_own_clock:
+            return self._session.now()
+        statement = sa.select(sa.type_coerce(sa.literal_column(expression), UtcDateTime))
+        result: datetime = (await self._session.execute(statement)).scalar_one()
+        return result
+
+    async def _insert(self, lease: Lease) -> Lease | None:
+        values = {
+            "kind": lease.kind,
+            "uuid": lease.uuid,
+            "owner": lease.owner,
+            "fence": lease.fence,
+            "until_at": lease.until_at,
+        }
+        try:
+            async with self._session.savepoint():
+                await self._session.execute(sa.insert(_T).values(values))
+        except sa_exc.IntegrityError:
+            return None  # somebody inserted it since the UPDATE
+        return lease
+
+
+_CLOCKS = {
+    "postgresql": "clock_timestamp()",
+    "mysql": "UTC_TIMESTAMP(6)",
+    "mariadb": "UTC_TIMESTAMP(6)",
+}
+
+
+def _is_current(lease: Lease) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        _T.c.kind == lease.kind,
+        _T.c.uuid == lease.uuid,
+        _T.c.owner == lease.owner,
+        _T.c.fence == lease.fence,
+    )

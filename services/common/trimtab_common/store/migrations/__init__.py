@@ -1,0 +1,1 @@
+"""Alembic's scripts, packaged; `trimtab_common.store.migrate` runs them."""

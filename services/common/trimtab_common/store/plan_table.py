@@ -1,0 +1,130 @@
+"""Action plans: with their efficacy indicators, and with the actions that go when they go.
+
+On the main path: api lists and deletes plans, applier claims them. Storing a whole plan is
+`publish`, which needs several transactions.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from trimtab_common.domain import lifecycle
+from trimtab_common.domain.lifecycle import Actor, PlanState
+from trimtab_common.domain.records import ActionPlan, EfficacyIndicator
+from trimtab_common.store import shapes, tables
+from trimtab_common.store.stateful_table import StatefulTable
+
+if TYPE_CHECKING:
+    from trimtab_common.store.session import Session
+
+
+class PlanTable(StatefulTable[ActionPlan]):
+    """The action plans of one transaction."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(
+            session,
+            shapes.ACTION_PLANS,
+            transitions=lifecycle.PLAN,
+            deleted=PlanState.DELETED,
+        )
+        self._visible = True
+
+    async def create(self, record: ActionPlan, *, notify: bool = True) -> ActionPlan:
+        """A plan without actions, visible at once; with them it is `Store.publish_plan`."""
+        stored = await super().create(record, notify=False)
+        await self.add_indicators(stored.id, record.efficacy_indicators)
+        stored = await self.by_id(stored.id)
+        if notify:
+            await self._session.announcer.saved(stored, "create")
+        return stored
+
+    async def create_invisible(self, record: ActionPlan) -> ActionPlan:
+        """A plan that no read shows until `publish` is done with it."""
+        self._visible = False
+        try:
+            stored = await super().create(record, notify=False)
+        finally:
+            self._visible = True
+        await self.add_indicators(stored.id, record.efficacy_indicators)
+        return await self.by_id(stored.id)
+
+    async def add_indicators(self, plan_id: int, indicators: Sequence[EfficacyIndicator]) -> None:
+        """Stores the indicators of a plan."""
+        if not indicators:
+            return
+        now = self._session.now()
+        rows = [
+            {
+                "uuid": indicator.uuid or str(uuid4()),
+                "name": indicator.name,
+                "description": indicator.description,
+                "unit": indicator.unit,
+                "data": indicator.value,
+                "action_plan_id": plan_id,
+                "created_at": now,
+            }
+            for indicator in indicators
+        ]
+        await self._session.execute(sa.insert(tables.efficacy_indicators), rows)
+
+    async def soft_delete(self, uuid: str, *, actor: Actor = Actor.API) -> None:
+        """Its indicators go with it at once, its actions after the commit, in chunks (A-065).
+
+        They are hidden with the plan; `Store.sweep` finishes what a crash left.
+        """
+        plan = await self._first(self._key_is(uuid))
+        await super().soft_delete(uuid, actor=actor)
+        if plan is None:
+            return
+        now, table = self._session.now(), tables.efficacy_indicators
+        await self._session.execute(
+            sa.update(table)
+            .where(table.c.action_plan_id == plan.id, table.c.deleted == 0)
+            .values(deleted=table.c.id, deleted_at=now, updated_at=now)
+        )
+        self._session.after_commit(lambda store: store.delete_actions_of_plan(plan.id))
+
+    async def _completed(self, records: builtins.list[ActionPlan]) -> builtins.list[ActionPlan]:
+        """One more statement for the indicators of all plans of the page."""
+        if not records:
+            return records
+        table = tables.efficacy_indicators
+        statement = (
+            sa.select(
+                table.c.action_plan_id,
+                table.c.uuid,
+                table.c.name,
+                table.c.description,
+                table.c.unit,
+                table.c.data,
+            )
+            .where(table.c.action_plan_id.in_([plan.id for plan in records]))
+            .order_by(table.c.id)
+        )
+        by_plan: dict[int, builtins.list[EfficacyIndicator]] = {}
+        for row in await self._session.execute(statement):
+            by_plan.setdefault(row.action_plan_id, []).append(
+                EfficacyIndicator(
+                    uuid=row.uuid,
+                    name=row.name,
+                    description=row.description or "",
+                    unit=row.unit,
+                    value=row.data,
+                )
+            )
+        return [
+            dataclasses.replace(plan, efficacy_indicators=tuple(by_plan[plan.id]))
+            if plan.id in by_plan
+            else plan
+            for plan in records
+        ]
+
+    def _extra_on_insert(self) -> dict[str, Any]:
+        return {"visible": self._visible}

@@ -1,0 +1,240 @@
+"""Reads and plain writes of one resource's table.
+
+On the main path: `session.audits`, `session.goals`, ... are these. State never changes here;
+`stateful_table` does that.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic
+from uuid import uuid4
+
+import sqlalchemy as sa
+import sqlalchemy.exc as sa_exc
+
+from trimtab_common.domain.errors import AlreadyExists, Bug, Conflict, InvalidArgument, NotFound
+from trimtab_common.domain.records import Lease
+from trimtab_common.store import query as queries
+from trimtab_common.store.query import Query
+from trimtab_common.store.shapes import R, Shape
+
+if TYPE_CHECKING:
+    from trimtab_common.store.session import Session
+
+STATUS_MESSAGE_LENGTH = 255
+_UNTOUCHABLE = frozenset({"id", "uuid", "state", "created_at", "deleted_at", "deleted", "visible"})
+QUIET = frozenset({"reason", "facts", "intent", "result"})
+"""Columns of our own: a change of these alone is no event on the bus."""
+
+
+class ResourceTable(Generic[R]):
+    """One resource within one transaction."""
+
+    def __init__(self, session: Session, shape: Shape[R]) -> None:
+        self._session = session
+        self.shape = shape
+
+    async def get(self, ident: int | str, *, show_deleted: bool = False) -> R:
+        """By integer id, uuid or name (any case). NotFound."""
+        text = str(ident)
+        table = self.shape.table
+        if isinstance(ident, int) or text.isdecimal():
+            found = await self._first(table.c.id == _as_key(text), show_deleted=show_deleted)
+        elif queries.is_uuid(text) and "uuid" in table.c:
+            found = await self._first(table.c.uuid == text.lower(), show_deleted=show_deleted)
+        elif "name" in table.c:
+            # The exact name has an index; only a look-up in another case reads further.
+            found = await self._first(table.c.name == text, show_deleted=show_deleted)
+            found = found or await self._first(
+                queries.names_equal(table.c.name, text), show_deleted=show_deleted
+            )
+        else:
+            found = None
+        if found is None:
+            raise self._not_found(text)
+        return found
+
+    async def by_id(self, key: int) -> R:
+        """The row with this id whatever its state: deleted or not yet published. NotFound."""
+        statement = self.shape.select_any().where(self.shape.table.c.id == key)
+        records = await self._records(statement)
+        if not records:
+            raise self._not_found(str(key))
+        return records[0]
+
+    async def list(self, query: Query | None = None) -> builtins.list[R]:
+        """A page in a constant number of statements. NotFound for an unknown marker."""
+        query = query or Query()
+        marker_value = None
+        if query.marker_id is not None:
+            marker_value = await self._marker_value(query)
+        statement = queries.statement_for(self.shape, query, marker_value=marker_value)
+        return await self._records(statement)
+
+    async def count(self, query: Query | None = None) -> int:
+        """How many rows the filters match."""
+        query = dataclasses.replace(query or Query(), limit=None, marker_id=None, sort_key="id")
+        inner = queries.statement_for(self.shape, query).order_by(None)
+        statement = sa.select(sa.func.count()).select_from(
+            inner.with_only_columns(self.shape.table.c.id).subquery()
+        )
+        return int((await self._session.execute(statement)).scalar_one())
+
+    async def create(self, record: R, *, notify: bool = True) -> R:
+        """Stores it; uuid and times are filled in. AlreadyExists for a uuid or name taken.
+
+        An error ends the transaction: on PostgreSQL nothing more can run in it.
+        """
+        values = self._row(record)
+        values["created_at"] = record.created_at or self._session.now()
+        if "uuid" in self.shape.table.c and not values.get("uuid"):
+            values["uuid"] = str(uuid4())
+        values.pop("id")
+        values |= self._extra_on_insert()
+        try:
+            result = await self._session.execute(sa.insert(self.shape.table).values(values))
+        except sa_exc.IntegrityError as error:
+            raise self._integrity(error, values) from error
+        stored = await self.by_id(_inserted_key(result))
+        if notify:
+            await self._session.announcer.saved(stored, "create")
+        return stored
+
+    async def update(
+        self,
+        uuid: str,
+        changes: Mapping[str, Any],
+        *,
+        fence: Lease | None = None,
+        notify: bool = True,
+    ) -> R:
+        """Changes plain columns, never the state. NotFound; Conflict when the lease is lost."""
+        self._check_columns(changes)
+        await self._session.leases.check(fence)
+        values = {**truncated(changes), "updated_at": self._session.now()}
+        table = self.shape.table
+        statement = sa.update(table).where(self._key_is(uuid), table.c.deleted == 0).values(values)
+        try:
+            result = await self._session.execute(statement)
+        except sa_exc.IntegrityError as error:
+            raise self._integrity(error, dict(changes)) from error
+        if result.rowcount != 1:
+            raise self._not_found(uuid)
+        stored = await self._after_write(uuid)
+        if notify and not QUIET.issuperset(changes):
+            await self._session.announcer.saved(stored, "update")
+        return stored
+
+    async def soft_delete(self, uuid: str) -> None:
+        """Hides the row and frees its name. NotFound when it is not there or already deleted."""
+        table, now = self.shape.table, self._session.now()
+        statement = (
+            sa.update(table)
+            .where(self._key_is(uuid), table.c.deleted == 0)
+            .values(deleted=table.c.id, deleted_at=now, updated_at=now)
+        )
+        if (await self._session.execute(statement)).rowcount != 1:
+            raise self._not_found(uuid)
+
+    # -- for the subclasses ------------------------------------------------------------------
+
+    async def _records(self, statement: sa.Select[Any]) -> builtins.list[R]:
+        rows = (await self._session.execute(statement)).mappings()
+        return await self._completed([self.shape.build(dict(row)) for row in rows])
+
+    async def _completed(self, records: builtins.list[R]) -> builtins.list[R]:
+        """Hook: fills what one row cannot hold, for all records in one statement."""
+        return records
+
+    def _extra_on_insert(self) -> dict[str, Any]:
+        """Hook: columns that records do not show."""
+        return {}
+
+    async def _first(
+        self, where: sa.ColumnElement[bool], *, show_deleted: bool = False
+    ) -> R | None:
+        statement = self.shape.select().where(where)
+        if not show_deleted:
+            statement = self.shape.live(statement)
+        # Live rows first, the newest of the deleted ones next: one name, one answer.
+        table = self.shape.table
+        statement = statement.order_by(table.c.deleted, table.c.id).limit(1)
+        records = await self._records(statement)
+        return records[0] if records else None
+
+    async def _after_write(self, uuid: str) -> R:
+        statement = self.shape.select_any().where(self._key_is(uuid))
+        return (await self._records(statement))[0]
+
+    async def _marker_value(self, query: Query) -> Any:
+        table = self.shape.table
+        if query.sort_key not in self.shape.resource.sort_keys:
+            raise InvalidArgument(
+                f"Sort key {query.sort_key!r} is not one of {self.shape.resource.plural}."
+            )
+        statement = sa.select(table.c[query.sort_key]).where(table.c.id == query.marker_id)
+        row = (await self._session.execute(statement)).first()
+        if row is None:
+            raise self._not_found(str(query.marker_id))
+        return row[0]
+
+    def _row(self, record: R) -> dict[str, Any]:
+        return truncated({name: getattr(record, name) for name in self.shape.columns})
+
+    def _key_is(self, uuid: str) -> sa.ColumnElement[bool]:
+        table = self.shape.table
+        if "uuid" in table.c:
+            return table.c.uuid == uuid
+        return table.c.id == _as_key(str(uuid))
+
+    def _check_columns(self, changes: Mapping[str, Any]) -> None:
+        wrong = [n for n in changes if n not in self.shape.columns or n in _UNTOUCHABLE]
+        if wrong:
+            message = f"Not plain columns of {self.shape.resource.plural}: {', '.join(wrong)}"
+            raise Bug(message)
+
+    def _not_found(self, ident: str) -> NotFound:
+        return NotFound(
+            f"{self.shape.noun} {ident} could not be found.",
+            resource=self.shape.resource.name,
+            ident=ident,
+        )
+
+    def _integrity(self, error: sa_exc.IntegrityError, values: Mapping[str, Any]) -> Exception:
+        """The domain error for a broken constraint, which every driver words differently."""
+        text = str(error.orig).lower()
+        if "foreign key" in text:
+            return Conflict(f"{self.shape.noun} refers to a row that does not exist.")
+        if "unique" in text or "duplicate" in text:
+            ident = values.get("name") or values.get("uuid") or ""
+            article = "An" if self.shape.noun[0] in "AEIO" else "A"
+            return AlreadyExists(
+                f"{article} {self.shape.resource.name} with UUID or name {ident} already exists."
+            )
+        return error
+
+
+def _inserted_key(result: sa.CursorResult[Any]) -> int:
+    key = result.inserted_primary_key
+    if key is None:
+        message = "An INSERT gave no key"
+        raise Bug(message)
+    return int(key[0])
+
+
+def _as_key(text: str) -> int:
+    """An id within what an INTEGER column can hold; 0 matches nothing."""
+    key = int(text)
+    return key if key <= 2**31 - 1 else 0
+
+
+def truncated(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A status message too long must not stop a state change (A-131)."""
+    result = dict(values)
+    message = result.get("status_message")
+    if message is not None:
+        result["status_message"] = message[:STATUS_MESSAGE_LENGTH]
+    return result

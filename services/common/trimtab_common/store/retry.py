@@ -1,0 +1,91 @@
+"""The one place that tries a database transaction again.
+
+On the main path: `Store.transact` and the opening of every write transaction pass here. A busy
+SQLite file and a deadlock (Galera reports them at commit) are worth another try; nothing else is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import sqlalchemy.exc as sa_exc
+
+from trimtab_common.domain.errors import TrimtabError, Unavailable
+
+MAX_ATTEMPTS = 10
+DEADLINE_S = 20.0
+_FIRST_PAUSE_S = 0.01
+_MAX_PAUSE_S = 1.0
+
+_POSTGRES_TRANSIENT = {"40001", "40P01", "55P03"}  # serialization, deadlock, lock not available
+_MARIADB_TRANSIENT = {1020, 1205, 1213}  # row changed, lock wait timeout, deadlock
+_SQLITE_TRANSIENT = ("database is locked", "database table is locked", "database is busy")
+
+T = TypeVar("T")
+
+
+class StoreBusy(Unavailable):
+    """The database was locked or chose this transaction as the victim of a deadlock."""
+
+    reason = "STORE_BUSY"
+
+
+class StoreUnreachable(Unavailable):
+    """The database does not answer."""
+
+    reason = "STORE_UNREACHABLE"
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same transaction may well succeed when tried again."""
+    if not isinstance(error, sa_exc.DBAPIError):
+        return False
+    origin = error.orig
+    state = getattr(origin, "sqlstate", None) or getattr(origin, "pgcode", None)
+    if state is not None:
+        return state in _POSTGRES_TRANSIENT
+    args = getattr(origin, "args", ())
+    if args and isinstance(args[0], int):
+        return args[0] in _MARIADB_TRANSIENT
+    return any(text in str(origin) for text in _SQLITE_TRANSIENT)
+
+
+def translated(error: Exception) -> Exception:
+    """The domain error that callers should see for an error of the database layer."""
+    if isinstance(error, sa_exc.StatementError) and isinstance(error.orig, TrimtabError):
+        return error.orig
+    if is_transient(error):
+        return StoreBusy(f"The database is busy, try again: {_first_line(error)}")
+    if isinstance(error, sa_exc.DBAPIError) and error.connection_invalidated:
+        return StoreUnreachable(f"The database connection broke: {_first_line(error)}")
+    if isinstance(error, (sa_exc.InterfaceError, sa_exc.TimeoutError, OSError)):
+        return StoreUnreachable(f"The database does not answer: {_first_line(error)}")
+    return error
+
+
+async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
+    """The result of `attempt`, tried again while the database is busy, with growing pauses.
+
+    StoreBusy after MAX_ATTEMPTS or DEADLINE_S. `attempt` must be one whole transaction.
+    """
+    end = time.monotonic() + DEADLINE_S
+    pause_s = _FIRST_PAUSE_S
+    for number in range(1, MAX_ATTEMPTS + 1):
+        try:
+            return await attempt()
+        except StoreBusy:
+            if number == MAX_ATTEMPTS or time.monotonic() + pause_s > end:
+                raise
+        # Jitter only needs to differ between processes, so no seed and no strong source.
+        await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311, jitter
+        pause_s = min(pause_s * 2, _MAX_PAUSE_S)
+    raise AssertionError  # the last attempt returned or raised
+
+
+def _first_line(error: Exception) -> str:
+    origin = error.orig if isinstance(error, sa_exc.DBAPIError) else error
+    return str(origin).splitlines()[0] if str(origin) else type(origin).__name__

@@ -1,0 +1,1 @@
+"""What node_exporter, Ceilometer and Prometheus would know of the cloud's load."""
