@@ -17,7 +17,7 @@ from trimtab_common.domain.errors import AlreadyExists, Conflict, NotFound, Trim
 from trimtab_common.domain.lifecycle import Actor, AuditState, AuditType, PlanState
 from trimtab_common.domain.records import ActionPlan, Audit, Lease
 from trimtab_common.runtime.clock import Clock
-from trimtab_common.store import Query, Session, Store
+from trimtab_common.store import Query, Session, Store, StoreBusy, StoreUnreachable
 from trimtab_decision import overlap, schedule
 from trimtab_decision.claims import Claim, Claims
 from trimtab_decision.errors import AuditGone
@@ -52,6 +52,7 @@ class AuditRunner:
         self._clock = clock
         self._settings = settings
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._held: dict[str, Claim] = {}
         self._sweeping = asyncio.Lock()
 
     async def sweep(self) -> None:
@@ -103,6 +104,7 @@ class AuditRunner:
 
     def _launch(self, claim: Claim) -> None:
         uuid = claim.audit.uuid
+        self._held[uuid] = claim
         task = asyncio.create_task(self._run(claim), name=f"audit-{uuid}")
         self._running[uuid] = task
         task.add_done_callback(lambda _: self._running.pop(uuid, None))
@@ -117,6 +119,8 @@ class AuditRunner:
         for task in list(self._running.values()):
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+        for claim in list(self._held.values()):  # those whose task had not taken its first step
+            await self._let_go(claim)
 
     async def _run(self, claim: Claim) -> None:
         work = asyncio.create_task(self._plan(claim))
@@ -137,6 +141,7 @@ class AuditRunner:
             await self._let_go(claim)
 
     async def _let_go(self, claim: Claim) -> None:
+        self._held.pop(claim.audit.uuid, None)
         try:
             await self._claims.release(claim)
         except TrimtabError as error:
@@ -166,8 +171,9 @@ class AuditRunner:
             plan = await self._published(claim) or await self._publish(claim)
             plan = await self._launch_plan(claim, plan)
             await self._succeed(claim, plan)
-        except Conflict as error:
-            log.info("audit run given up", problem=error.message)
+        except (Conflict, StoreBusy, StoreUnreachable) as error:
+            # not ours any more, or to be resumed by whoever reaches the record again
+            log.warning("audit run given up", problem=error.message)
         except TrimtabError as error:
             await self._fail(claim, error)
 

@@ -46,8 +46,7 @@ class Claims:
     async def take(self, uuid: str) -> Claim | None:
         """The claim; None when the record does not ask for a run, or another replica has it."""
         try:
-            async with self._store.write() as session:
-                return await self._take(session, uuid)
+            return await self._store.transact(lambda session: self._take(session, uuid))
         except (Conflict, NotFound):
             return None  # somebody was faster
 
@@ -62,7 +61,8 @@ class Claims:
         if is_due:
             started = await self._start(session, audit, lease)
         elif self._settings.on_restart is OnRestart.CANCEL:
-            started = await self._cancel(
+            started = None
+            await self._cancel(
                 session,
                 audit,
                 lease,
@@ -95,7 +95,8 @@ class Claims:
                 Query(filters={"state": PlanState.ONGOING}, limit=1)
             )
             if running:
-                return await self._blocked(session, audit, lease, running[0].uuid)
+                await self._blocked(session, audit, lease, running[0].uuid)
+                return None
         if audit.state is AuditState.ONGOING:  # the next run of a CONTINUOUS audit
             if audit.hostname == self._settings.host:
                 return audit
@@ -110,9 +111,7 @@ class Claims:
             status_message=None,
         )
 
-    async def _blocked(
-        self, session: Session, audit: Audit, lease: Lease, plan_uuid: str
-    ) -> Audit | None:
+    async def _blocked(self, session: Session, audit: Audit, lease: Lease, plan_uuid: str) -> None:
         """A-082: ONESHOT is cancelled; the other types skip this run and keep their state."""
         message = (
             f"Action Plan {plan_uuid} is currently running. "
@@ -120,12 +119,12 @@ class Claims:
         )
         log.info("audit is not run beside a running plan", audit=audit.uuid, plan=plan_uuid)
         if audit.audit_type is AuditType.ONESHOT:
-            return await self._cancel(session, audit, lease, message)
+            await self._cancel(session, audit, lease, message)
+            return
         following = None
         if audit.audit_type is AuditType.CONTINUOUS:
             following = schedule.next_run(audit, self._clock.now())
         await session.audits.update(audit.uuid, {"next_run_time": following})
-        return None
 
     async def _cancel(self, session: Session, audit: Audit, lease: Lease, message: str) -> None:
         await session.audits.transition(

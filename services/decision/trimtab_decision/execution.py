@@ -13,10 +13,10 @@ from typing import Any
 
 from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.domain.records import EfficacyIndicator
+from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_decision import efficacy
 from trimtab_decision.errors import StrategyFailed
 from trimtab_decision.framework import PlannedAction, Registry, Scorer, Solution, StrategyContext
-from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,9 +41,7 @@ class Datasource:
 class MetricsReader(Protocol):
     """Asks collector for metrics."""
 
-    async def read(
-        self, snapshot: ComputeSnapshot, queries: Sequence[MetricQuery]
-    ) -> MetricsTable:
+    async def read(self, snapshot: ComputeSnapshot, queries: Sequence[MetricQuery]) -> MetricsTable:
         """The values aligned with the snapshot.
 
         MetricNotAvailable: nobody supplies a required one. CollectorUnreachable: no answer.

@@ -29,7 +29,9 @@ def complete(schema: Schema, given: Mapping[str, Any]) -> dict[str, Any]:
     error = jsonschema.exceptions.best_match(validator.iter_errors(filled))
     if error is not None:
         where = "/".join(str(part) for part in error.absolute_path)
-        raise ParametersRefused(f"Invalid parameter {where}: {error.message}" if where else error.message)
+        raise ParametersRefused(
+            f"Invalid parameter {where}: {error.message}" if where else error.message
+        )
     return filled
 
 

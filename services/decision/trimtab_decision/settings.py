@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -68,7 +68,7 @@ WEIGHT_OPTS = [
 STABILIZATION_OPTS = [
     cfg.DictOpt("weights", default={}, help="Action type: weight; the heaviest types run first."),
 ]
-GROUPS = {
+GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     GROUP: DECISION_OPTS,
     "watcher_planner": PLANNER_OPTS,
     "watcher_planners.weight": WEIGHT_OPTS,
