@@ -106,25 +106,25 @@ class ResourceTable(Generic[R]):
     async def update(
         self,
         uuid: str,
-        changes: Mapping[str, Any],
+        values: Mapping[str, Any],
         *,
         fence: Lease | None = None,
         notify: bool = True,
     ) -> R:
         """Changes plain columns, never the state. NotFound; Conflict when the lease is lost."""
-        self._check_columns(changes)
+        self._check_columns(values)
         await self._session.leases.check(fence)
-        values = {**truncated(changes), "updated_at": self._session.now()}
+        columns = {**truncated(values), "updated_at": self._session.now()}
         table = self.shape.table
-        statement = sa.update(table).where(self._key_is(uuid), table.c.deleted == 0).values(values)
+        statement = sa.update(table).where(self._key_is(uuid), table.c.deleted == 0).values(columns)
         try:
             result = await self._session.execute(statement)
         except sa_exc.IntegrityError as error:
-            raise self._integrity(error, dict(changes)) from error
+            raise self._integrity(error, values) from error
         if result.rowcount != 1:
             raise self._not_found(uuid)
         stored = await self._after_write(uuid)
-        if notify and not QUIET.issuperset(changes):
+        if notify and not QUIET.issuperset(values):
             await self._session.announcer.saved(stored, "update")
         return stored
 
