@@ -103,7 +103,7 @@ class LeaseKeeper:
                 await self.renew()
             except LeaseLost:
                 raise
-            except Exception:  # the store may be back before the lease is over
+            except Exception:  # noqa: BLE001, the store may be back before the lease is over
                 log.warning("lease not renewed", plan=self.lease.uuid, remaining_s=self.remaining_s)
                 self.check()
 

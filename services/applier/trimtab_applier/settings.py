@@ -101,6 +101,7 @@ class NovaSettings:
     http_retry_interval_s: float = 2.0
     write_timeout_s: float = 15.0
     poll_s: float = 1.0
+    abort_timeout_s: float = 480.0
 
     @property
     def migration_timeout_s(self) -> float:

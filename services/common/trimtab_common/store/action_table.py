@@ -135,10 +135,10 @@ class ActionTable(StatefulTable[Action]):
         """How many actions of a plan stand in each state: its progress."""
         table = tables.actions
         statement = (
-            sa.select(table.c.state, sa.func.count())
+            sa.select(table.c.state, sa.func.count().label("number"))
             .select_from(self.shape.source)
             .where(condition(self.shape, "action_plan_uuid", plan_uuid), table.c.deleted == 0)
             .group_by(table.c.state)
         )
-        rows = (await self._session.execute(statement)).all()
-        return {ActionState(state): int(number) for state, number in rows}
+        rows = (await self._session.execute(statement)).mappings()
+        return {ActionState(row["state"]): int(row["number"]) for row in rows}

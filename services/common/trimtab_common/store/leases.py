@@ -36,17 +36,17 @@ class Leases:
         self._checked: set[tuple[str, str, int]] = set()
 
     async def acquire(self, kind: str, uuid: str, owner: str, ttl_s: float) -> Lease | None:
-        """The lease when it is free or expired, else None, even when `owner` holds it itself.
+        """The lease when it is free, expired, or held by `owner` already; None: another holds it.
 
-        (A process that restarts under its old name must not run beside its own ghost, nor two
-        tasks of one process on one plan.) Each acquisition raises the fence.
+        Each acquisition raises the fence, so that an owner that takes its own lease again (after
+        a restart, or in another task) makes the older one worthless.
         """
         now = await self.now()
         until_at = now + timedelta(seconds=ttl_s)
         taken = await self._session.execute(
             sa.update(_T)
             .where(_T.c.kind == kind, _T.c.uuid == uuid)
-            .where(sa.or_(_T.c.until_at <= now, _T.c.owner == ""))
+            .where(sa.or_(_T.c.until_at <= now, _T.c.owner.in_(["", owner])))
             .values(owner=owner, until_at=until_at, fence=_T.c.fence + 1)
         )
         if taken.rowcount == 1:

@@ -56,13 +56,13 @@ class Outbox:
     async def emit(
         self,
         event_type: str,
-        record: Audit | ActionPlan | Action,
+        subject: Audit | ActionPlan | Action,
         *,
         priority: str = "INFO",
         fault: dict[str, Any] | None = None,
     ) -> None:
         """An event that is not a save, such as `action_plan.execution.start`."""
-        await self._session.announcer.emit(event_type, record, priority=priority, fault=fault)
+        await self._session.announcer.emit(event_type, subject, priority=priority, fault=fault)
 
     async def unpublished(self, limit: int) -> list[OutboxEntry]:
         """The oldest rows not yet marked, in order of writing."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -54,9 +55,7 @@ async def publish_plan(
         stored = dataclasses.replace(plan, id=plan_id)
         for start in range(0, len(actions), ACTIONS_PER_TRANSACTION):
             chunk = actions[start : start + ACTIONS_PER_TRANSACTION]
-            await store.transact(
-                lambda session, chunk=chunk: _store_actions(session, stored, chunk, fence)
-            )
+            await store.transact(partial(_store_actions, plan=stored, actions=chunk, fence=fence))
         published, cancelled = await store.transact(
             lambda session: _publish(session, stored, state, fence, cancel=cancel_recommended)
         )
@@ -76,7 +75,7 @@ async def _store_plan(session: Session, plan: ActionPlan, fence: Lease | None) -
 
 
 async def _store_actions(
-    session: Session, plan: ActionPlan, actions: Sequence[Action], fence: Lease | None
+    session: Session, *, plan: ActionPlan, actions: Sequence[Action], fence: Lease | None
 ) -> None:
     await session.leases.check(fence)
     now = session.now()

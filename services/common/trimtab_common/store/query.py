@@ -37,6 +37,7 @@ class Query:
 
 
 _Column = sa.ColumnElement[Any]
+_Condition = sa.ColumnElement[bool]
 
 
 def _equal(column: _Column, value: Any) -> sa.ColumnElement[bool]:
@@ -131,5 +132,6 @@ def _after(column: _Column, value: Any, *, rising: bool) -> sa.ColumnElement[boo
     if value is None:
         return column.is_not(None) if rising else None
     if rising:
-        return column > value
+        above: _Condition = column > value
+        return above
     return sa.or_(column < value, column.is_(None))

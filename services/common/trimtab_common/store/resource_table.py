@@ -6,6 +6,7 @@ On the main path: `session.audits`, `session.goals`, ... are these. State never 
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic
@@ -64,7 +65,7 @@ class ResourceTable(Generic[R]):
             raise self._not_found(str(key))
         return records[0]
 
-    async def list(self, query: Query | None = None) -> list[R]:
+    async def list(self, query: Query | None = None) -> builtins.list[R]:
         """A page in a constant number of statements. NotFound for an unknown marker."""
         query = query or Query()
         marker_value = None
@@ -97,8 +98,7 @@ class ResourceTable(Generic[R]):
             result = await self._session.execute(sa.insert(self.shape.table).values(values))
         except sa_exc.IntegrityError as error:
             raise self._integrity(error, values) from error
-        key = result.inserted_primary_key
-        stored = await self.by_id(int(key[0]))
+        stored = await self.by_id(_inserted_key(result))
         if notify:
             await self._session.announcer.saved(stored, "create")
         return stored
@@ -106,25 +106,25 @@ class ResourceTable(Generic[R]):
     async def update(
         self,
         uuid: str,
-        changes: Mapping[str, Any],
+        values: Mapping[str, Any],
         *,
         fence: Lease | None = None,
         notify: bool = True,
     ) -> R:
         """Changes plain columns, never the state. NotFound; Conflict when the lease is lost."""
-        self._check_columns(changes)
+        self._check_columns(values)
         await self._session.leases.check(fence)
-        values = {**truncated(changes), "updated_at": self._session.now()}
+        columns = {**truncated(values), "updated_at": self._session.now()}
         table = self.shape.table
-        statement = sa.update(table).where(self._key_is(uuid), table.c.deleted == 0).values(values)
+        statement = sa.update(table).where(self._key_is(uuid), table.c.deleted == 0).values(columns)
         try:
             result = await self._session.execute(statement)
         except sa_exc.IntegrityError as error:
-            raise self._integrity(error, dict(changes)) from error
+            raise self._integrity(error, values) from error
         if result.rowcount != 1:
             raise self._not_found(uuid)
         stored = await self._after_write(uuid)
-        if notify and not QUIET.issuperset(changes):
+        if notify and not QUIET.issuperset(values):
             await self._session.announcer.saved(stored, "update")
         return stored
 
@@ -141,11 +141,11 @@ class ResourceTable(Generic[R]):
 
     # -- for the subclasses ------------------------------------------------------------------
 
-    async def _records(self, statement: sa.Select[Any]) -> list[R]:
+    async def _records(self, statement: sa.Select[Any]) -> builtins.list[R]:
         rows = (await self._session.execute(statement)).mappings()
-        return await self._completed([self.shape.build(row) for row in rows])
+        return await self._completed([self.shape.build(dict(row)) for row in rows])
 
-    async def _completed(self, records: list[R]) -> list[R]:
+    async def _completed(self, records: builtins.list[R]) -> builtins.list[R]:
         """Hook: fills what one row cannot hold, for all records in one statement."""
         return records
 
@@ -215,6 +215,14 @@ class ResourceTable(Generic[R]):
                 f"{article} {self.shape.resource.name} with UUID or name {ident} already exists."
             )
         return error
+
+
+def _inserted_key(result: sa.CursorResult[Any]) -> int:
+    key = result.inserted_primary_key
+    if key is None:
+        message = "An INSERT gave no key"
+        raise Bug(message)
+    return int(key[0])
 
 
 def _as_key(text: str) -> int:

@@ -62,9 +62,8 @@ class Shape(Generic[R]):
             statement = statement.where(self.parent_deleted == 0)
         return statement
 
-    def build(self, row: Mapping[str, Any]) -> R:
-        """The record of one row of `select`."""
-        values = dict(row)
+    def build(self, values: dict[str, Any]) -> R:
+        """The record of one row of `select`; `values` is consumed."""
         for name, convert in self.converters.items():
             values[name] = convert(values[name])
         return self.record(**values)

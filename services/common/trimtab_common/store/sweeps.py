@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -27,7 +27,7 @@ async def cancel_actions(
     store: Store, plan_uuid: str, actor: Actor, status_message: str | None
 ) -> int:
     """See `Store.cancel_actions_of_plan`."""
-    columns = {} if status_message is None else {"status_message": status_message}
+    columns: dict[str, Any] = {} if status_message is None else {"status_message": status_message}
 
     async def chunk(session: Session) -> int:
         actions, plans = tables.actions, tables.action_plans

@@ -7,6 +7,8 @@ table of scheduled jobs is absent: the schedule is `audits.next_run_time`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from trimtab_common.store.types import JsonText, StateText, UtcDateTime
@@ -16,12 +18,11 @@ metadata = sa.MetaData(
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
         "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
     }
 )
 
 # A binary collation, because SQLite and PostgreSQL tell A from a; look-ups fold case themselves.
-_OPTIONS = {
+_OPTIONS: dict[str, Any] = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mysql_collate": "utf8mb4_bin",
@@ -33,7 +34,7 @@ _OPTIONS = {
 
 
 def _table(name: str, *items: sa.schema.SchemaItem) -> sa.Table:
-    return sa.Table(name, metadata, *items, **_OPTIONS)  # type: ignore[arg-type]  # dialect options
+    return sa.Table(name, metadata, *items, **_OPTIONS)
 
 
 def _id() -> sa.Column[int]:

@@ -57,7 +57,7 @@ def upgrade() -> None:
         sa.Column("action_type", sa.String(255), nullable=False),
         sa.Column("description", sa.String(255), nullable=False),
         *_stamps(),
-        sa.PrimaryKeyConstraint("id", name="pk_action_descriptions"),
+        sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("action_type", name="uq_action_descriptions_action_type"),
     )
     _create(
@@ -68,7 +68,7 @@ def upgrade() -> None:
         sa.Column("display_name", sa.String(63), nullable=False),
         sa.Column("efficacy_specification", JsonText(), nullable=False),
         *_stamps(),
-        sa.PrimaryKeyConstraint("id", name="pk_goals"),
+        sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name", "deleted", name="uq_goals_name_deleted"),
         sa.UniqueConstraint("uuid", name="uq_goals_uuid"),
     )
@@ -80,7 +80,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(255), nullable=False),
         sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("until_at", UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_leases"),
+        sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("kind", "uuid", name="uq_leases_kind_uuid"),
     )
     _create(
@@ -95,7 +95,7 @@ def upgrade() -> None:
         sa.Column("plan_id", sa.Integer()),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("published_at", UtcDateTime()),
-        sa.PrimaryKeyConstraint("id", name="pk_outbox"),
+        sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("uuid", name="uq_outbox_uuid"),
     )
     op.create_index("ix_outbox_plan_id", "outbox", ["plan_id"])
@@ -108,7 +108,7 @@ def upgrade() -> None:
         sa.Column("description", sa.String(255), nullable=False),
         sa.Column("metainfo", sa.Text(), nullable=False),
         *_stamps(),
-        sa.PrimaryKeyConstraint("id", name="pk_scoring_engines"),
+        sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name", "deleted", name="uq_scoring_engines_name_deleted"),
         sa.UniqueConstraint("uuid", name="uq_scoring_engines_uuid"),
     )
@@ -119,7 +119,7 @@ def upgrade() -> None:
         sa.Column("host", sa.String(255), nullable=False),
         sa.Column("last_seen_up", UtcDateTime()),
         *_stamps(),
-        sa.PrimaryKeyConstraint("id", name="pk_services"),
+        sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("host", "name", "deleted", name="uq_services_host_name_deleted"),
     )
     _create(
@@ -131,7 +131,7 @@ def upgrade() -> None:
         sa.Column("goal_id", sa.Integer(), nullable=False),
         sa.Column("parameters_spec", JsonText()),
         *_stamps(),
-        sa.PrimaryKeyConstraint("id", name="pk_strategies"),
+        sa.PrimaryKeyConstraint("id"),
         sa.ForeignKeyConstraint(["goal_id"], ["goals.id"], name="fk_strategies_goal_id"),
         sa.UniqueConstraint("name", "deleted", name="uq_strategies_name_deleted"),
         sa.UniqueConstraint("uuid", name="uq_strategies_uuid"),
@@ -148,7 +148,7 @@ def upgrade() -> None:
         sa.Column("scope", JsonText(), nullable=False),
         sa.Column("default_parameters", JsonText()),
         *_stamps(),
-        sa.PrimaryKeyConstraint("id", name="pk_audit_templates"),
+        sa.PrimaryKeyConstraint("id"),
         sa.ForeignKeyConstraint(["goal_id"], ["goals.id"], name="fk_audit_templates_goal_id"),
         sa.ForeignKeyConstraint(
             ["strategy_id"], ["strategies.id"], name="fk_audit_templates_strategy_id"
@@ -178,7 +178,7 @@ def upgrade() -> None:
         sa.Column("force", sa.Boolean(), nullable=False),
         sa.Column("status_message", sa.String(255)),
         *_stamps(),
-        sa.PrimaryKeyConstraint("id", name="pk_audits"),
+        sa.PrimaryKeyConstraint("id"),
         sa.ForeignKeyConstraint(["goal_id"], ["goals.id"], name="fk_audits_goal_id"),
         sa.ForeignKeyConstraint(["strategy_id"], ["strategies.id"], name="fk_audits_strategy_id"),
         sa.UniqueConstraint("name", "deleted", name="uq_audits_name_deleted"),
@@ -199,7 +199,7 @@ def upgrade() -> None:
         sa.Column("status_message", sa.String(255)),
         sa.Column("visible", sa.Boolean(), nullable=False),
         *_stamps(),
-        sa.PrimaryKeyConstraint("id", name="pk_action_plans"),
+        sa.PrimaryKeyConstraint("id"),
         sa.ForeignKeyConstraint(["audit_id"], ["audits.id"], name="fk_action_plans_audit_id"),
         sa.ForeignKeyConstraint(
             ["strategy_id"], ["strategies.id"], name="fk_action_plans_strategy_id"
@@ -225,7 +225,7 @@ def upgrade() -> None:
         sa.Column("intent", JsonText()),
         sa.Column("result", JsonText()),
         *_stamps(),
-        sa.PrimaryKeyConstraint("id", name="pk_actions"),
+        sa.PrimaryKeyConstraint("id"),
         sa.ForeignKeyConstraint(
             ["action_plan_id"], ["action_plans.id"], name="fk_actions_action_plan_id"
         ),
@@ -243,7 +243,7 @@ def upgrade() -> None:
         sa.Column("data", sa.Double(), nullable=False),
         sa.Column("action_plan_id", sa.Integer(), nullable=False),
         *_stamps(),
-        sa.PrimaryKeyConstraint("id", name="pk_efficacy_indicators"),
+        sa.PrimaryKeyConstraint("id"),
         sa.ForeignKeyConstraint(
             ["action_plan_id"], ["action_plans.id"], name="fk_efficacy_indicators_action_plan_id"
         ),
