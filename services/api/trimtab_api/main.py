@@ -58,7 +58,7 @@ async def build(common: CommonSettings, settings: ApiSettings) -> Service:
             "[trimtab]api_http to 127.0.0.1, or set [trimtab]insecure=true if that is wanted."
         )
     service = Service(NAME, common.api_grpc, settings=common)
-    store = await open_store(common.database, migrate=True, host=common.host)
+    store = await open_store(common.database, host=common.host)
     service.on_stop(store.close)
     decision, applier, collector = (
         open_channel(address) for address in (common.decision, common.applier, common.collector)
