@@ -52,7 +52,10 @@ check-protos: $(BUF_INPUTS)
 	@$(BIN)/buf lint
 	@$(BIN)/buf format protos --diff --exit-code
 	@tag=$$(git describe --tags --abbrev=0 2>/dev/null) || exit 0; \
-		$(BIN)/buf breaking --against ".git#tag=$$tag"
+		rm -rf build/last-tag && mkdir -p build/last-tag/build && \
+		git archive "$$tag" buf.yaml protos | tar -x -C build/last-tag && \
+		cp -r build/third_party build/last-tag/build/ && \
+		$(BIN)/buf breaking --against build/last-tag
 
 check-unit: $(GENERATED)
 	@$(PYTEST) tests/unit -q -m "not slow and not cloud"

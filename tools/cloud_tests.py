@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,13 +24,13 @@ def run(*command: str | Path) -> int:
     return subprocess.run([str(part) for part in command], check=False, cwd=ROOT).returncode  # noqa: S603, fixed commands
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command; returns its exit code."""
+def main(arguments: Sequence[str], *, tests: Path = TESTS, run: Callable[..., int] = run) -> int:
+    """The command; returns its exit code. `run` carries out each step and returns its exit code."""
     if len(arguments) != 1 or arguments[0] not in HOSTS:
         print(f"usage: cloud_tests.py {'|'.join(HOSTS)}")
         return 2
     size = arguments[0]
-    if not list(TESTS.rglob("test_*.py")):
+    if not list(tests.rglob("test_*.py")):
         print("There is no cloud test yet (tests/cloud is empty), so there is nothing to run.")
         return 0
     named = os.environ.get("TRIMTAB_REFERENCE")
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
             return code
         return run(
             sys.executable,
-            *("-m", "pytest", TESTS, "-m", MARKS[size]),
+            *("-m", "pytest", tests, "-m", MARKS[size]),
             f"--junitxml={ROOT / 'build' / f'junit-cloud-{size}.xml'}",
         )
     finally:

@@ -60,26 +60,17 @@ class ActionRun:
         except Exception as error:  # noqa: BLE001, what a plug-in raises is its action's failure
             message = f"Action failed in pre_condition: {why(error)}"
             return await self._end(ActionState.FAILED, message, error)
-        if self.state is ActionState.CANCELLING:
-            return await self._abort(plugin)
+        if self.state is ActionState.PENDING:
+            return await self._start(plugin)
         if self.state is ActionState.ONGOING:
             return await self._perform(plugin, plugin.resume())
-        if not await self._journal.start_action(self.uuid, self._context.intent):
-            self.state = ActionState.SKIPPED
-            return self.state
-        self.state = ActionState.ONGOING
-        if self._stop_wanted:
-            await self.stop()
-            if self.was_stopped:
-                return await self._abort(plugin)
-        return await self._perform(plugin, plugin.execute())
+        return await self._abort(plugin)
 
     async def stop(self) -> None:
         """Makes `run` abort the action, if it is ONGOING and of an abortable type (B-281)."""
-        plugin = self._types.by_name.get(self._action.action_type)
         self._stop_wanted = True
         async with self._turn:
-            if self.state is not ActionState.ONGOING or plugin is None or not plugin.abortable:
+            if self.state is not ActionState.ONGOING or not self._is_abortable():
                 return
             await self._journal.end_action(
                 self.uuid,
@@ -91,6 +82,21 @@ class ActionRun:
             self.was_stopped = True
             if self._work is not None:
                 self._work.cancel()
+
+    def _is_abortable(self) -> bool:
+        plugin = self._types.by_name.get(self._action.action_type)
+        return plugin is not None and plugin.is_abortable(self._action.input_parameters)
+
+    async def _start(self, plugin: ActionPlugin) -> ActionState:
+        if not await self._journal.start_action(self.uuid, self._context.intent):
+            self.state = ActionState.SKIPPED
+            return self.state
+        self.state = ActionState.ONGOING
+        if self._stop_wanted:
+            await self.stop()
+            if self.was_stopped:
+                return await self._abort(plugin)
+        return await self._perform(plugin, plugin.execute())
 
     async def _perform(self, plugin: ActionPlugin, work: Coroutine[Any, Any, bool]) -> ActionState:
         error = await self._outcome(plugin, work)

@@ -9,7 +9,10 @@ from typing import TypeVar
 
 from trimtab_applier.journal import Journal
 from trimtab_applier.lease import LeaseKeeper
+from trimtab_applier.moves import MoveWatcher
+from trimtab_applier.settings import NovaSettings
 from trimtab_common.domain.records import Action, Json
+from trimtab_common.openstack.nova_writes import NovaWrites
 from trimtab_common.runtime.clock import Clock
 
 T = TypeVar("T")
@@ -22,7 +25,9 @@ class RunParts:
     journal: Journal
     keeper: LeaseKeeper
     clock: Clock
-    write_timeout_s: float
+    nova: NovaWrites
+    moves: MoveWatcher
+    limits: NovaSettings
 
 
 class RunContext:
@@ -60,6 +65,21 @@ class RunContext:
         """Time."""
         return self._parts.clock
 
+    @property
+    def nova(self) -> NovaWrites:
+        """The compute service."""
+        return self._parts.nova
+
+    @property
+    def moves(self) -> MoveWatcher:
+        """Watches servers that move."""
+        return self._parts.moves
+
+    @property
+    def limits(self) -> NovaSettings:
+        """How long things may take."""
+        return self._parts.limits
+
     def intend(self, **facts: Json) -> None:
         """Adds to the intent."""
         self._intent.update(facts)
@@ -75,7 +95,7 @@ class RunContext:
 
     async def write(self, call: Callable[[], Awaitable[T]]) -> T:
         """One cloud write; once begun it is waited for, even by a task that is cancelled."""
-        await self._parts.keeper.ensure(self._parts.write_timeout_s)
+        await self._parts.keeper.ensure(self._parts.limits.write_timeout_s)
         writing = asyncio.ensure_future(call())
         try:
             return await asyncio.shield(writing)

@@ -87,8 +87,9 @@ class PlanRun:
         elif plan.state is PlanState.ONGOING:
             log.info("plan resumed", plan=plan.uuid, after=plan.hostname)
             if self._settings.on_restart is OnRestart.CANCEL:
-                await self._cancel_as_interrupted(plan, graph)
+                await self._cancel_as_interrupted(plan)
                 return
+            await self._journal.adopt(self._settings.host)
         elif plan.state is not PlanState.CANCELLING:
             return
         if plan.state is not PlanState.CANCELLING and await self._execute(plan, graph, group):
@@ -219,7 +220,7 @@ class PlanRun:
                 failed.append(event.uuid)
         return failed
 
-    async def _cancel_as_interrupted(self, plan: ActionPlan, graph: PlanGraph) -> None:
+    async def _cancel_as_interrupted(self, plan: ActionPlan) -> None:
         """What Watcher does with a plan whose applier stopped (A-103)."""
         cause = f"because Applier {plan.hostname} was stopped while the action plan was ongoing."
         open_states = (ActionState.PENDING, ActionState.ONGOING)

@@ -8,10 +8,18 @@ from trimtab_decision.planners.weight import WeightPlanner
 from trimtab_decision.planners.workload_stabilization import WorkloadStabilizationPlanner
 from trimtab_decision.strategies.actuator.strategy import Actuator
 from trimtab_decision.strategies.dummy.strategy import Dummy
+from trimtab_decision.strategies.host_maintenance.strategy import HostMaintenance
+from trimtab_decision.strategies.vm_workload_consolidation.strategy import (
+    VMWorkloadConsolidation,
+)
+from trimtab_decision.strategies.workload_stabilization.strategy import WorkloadStabilization
 
 STRATEGIES: tuple[type[Strategy], ...] = (
     Actuator,
     Dummy,
+    HostMaintenance,
+    VMWorkloadConsolidation,
+    WorkloadStabilization,
 )
 
 PLANNERS: tuple[type[Planner], ...] = (

@@ -15,14 +15,17 @@ from trimtab_fakecloud.rest.prometheus import prometheus_app
 
 def build_app(cloud: Cloud, compute: Compute) -> ASGIApp:
     """The application."""
+    prometheus = prometheus_app(cloud, SeriesStore(cloud))
     return _Prefixes(
         {
             "identity": keystone_app(cloud),
             "compute": nova_app(cloud, compute),
             "placement": placement_app(cloud),
-            "prometheus": prometheus_app(cloud, SeriesStore(cloud)),
+            "prometheus": prometheus,
             "control": control_app(cloud, compute),
-        }
+        },
+        # Prometheus is configured by host and port alone in places: it also answers at the root
+        rootless={"api": prometheus, "-": prometheus},
     )
 
 
@@ -33,13 +36,17 @@ class _Prefixes:
     endpoints have none, and keystoneauth discovers there.
     """
 
-    def __init__(self, services: dict[str, ASGIApp]) -> None:
+    def __init__(self, services: dict[str, ASGIApp], *, rootless: dict[str, ASGIApp]) -> None:
         self._services = services
+        self._rootless = rootless
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         name, slash, _ = scope["path"].lstrip("/").partition("/")
+        if name in self._rootless:
+            await self._rootless[name](scope, receive, send)
+            return
         service = self._services.get(name)
         if service is None:
             known = {prefix: f"/{prefix}" for prefix in self._services}

@@ -92,7 +92,7 @@ async def running_fakecloud(
     cloud = Cloud(spec or CloudSpec(), clock or LoopClock())
     fill(cloud)
     compute = Compute(cloud)
-    listener = socket.create_server((host, port), backlog=512)
+    listener = _listen(host, port)
     server = _Server(
         uvicorn.Config(
             build_app(cloud, compute),
@@ -112,6 +112,19 @@ async def running_fakecloud(
         await serving
         listener.close()
         await compute.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    # Says TCP outright: asyncio turns Nagle's delay (40 ms an answer) off only for such sockets.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(512)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 class _Server(uvicorn.Server):

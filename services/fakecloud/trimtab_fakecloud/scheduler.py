@@ -18,6 +18,8 @@ def select_host(
     """The host for so much.
 
     Args:
+        cloud: where to look.
+        wanted: what must fit.
         ignore: hosts not to take.
         only: the one host to consider, through the same filters.
         zone: the availability zone to stay in; None for any.

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Iterable
 from typing import Any, TypeVar
 
+from fake_nova import FakeNova
 from memory_store import MemoryStore
 
 from trimtab_applier.actions import ActionTypes, load_action_types
 from trimtab_applier.context import RunParts
 from trimtab_applier.journal import Journal
 from trimtab_applier.lease import LeaseKeeper
+from trimtab_applier.moves import MoveWatcher
 from trimtab_applier.plan_run import PlanRun
 from trimtab_applier.settings import ApplierSettings
 from trimtab_common.domain.lifecycle import ActionState, Actor, PlanState
@@ -34,12 +36,20 @@ def sleep(duration: float) -> tuple[str, dict[str, Any]]:
     return "sleep", {"duration": duration}
 
 
+def migrate(
+    server: str, source: str, destination: str | None = None, kind: str = "live"
+) -> tuple[str, dict[str, Any]]:
+    parameters = {"resource_id": server, "migration_type": kind, "source_node": source}
+    return "migrate", {**parameters, **({"destination_node": destination} if destination else {})}
+
+
 class World:
     """One store, one clock, any number of runners."""
 
     def __init__(self, **settings: Any) -> None:
         self.clock = FakeClock()
-        self.store = MemoryStore(self.clock)
+        self.store: Any = MemoryStore(self.clock)
+        self.nova: Any = FakeNova(self.clock)
         self.settings = ApplierSettings(host="applier-1", **{"max_workers": 4, **settings})
         self.types: ActionTypes = load_action_types()
 
@@ -70,17 +80,23 @@ class World:
                     )
                 )
 
-    async def runner(self, owner: str = "a") -> tuple[PlanRun, LeaseKeeper]:
+    async def runner(
+        self, owner: str = "a", *, store: Any = None, nova: Any = None
+    ) -> tuple[PlanRun, LeaseKeeper]:
         """A runner that holds the lease on the plan."""
+        store, nova = store or self.store, nova or self.nova
         keeper = await LeaseKeeper.acquire(
-            self.store, self.clock, self.settings.lease_terms, uuid=PLAN, owner=owner
+            store, self.clock, self.settings.lease_terms, uuid=PLAN, owner=owner
         )
         assert keeper is not None
+        limits = self.settings.nova
         parts = RunParts(
-            journal=Journal(self.store, keeper, PLAN),
+            journal=Journal(store, keeper, PLAN),
             keeper=keeper,
             clock=self.clock,
-            write_timeout_s=self.settings.nova.write_timeout_s,
+            nova=nova,
+            moves=MoveWatcher(nova, self.clock, poll_s=limits.poll_s),
+            limits=limits,
         )
         return PlanRun(parts=parts, types=self.types, settings=self.settings), keeper
 
@@ -97,8 +113,21 @@ class World:
             if self.clock.monotonic() > limit_s:
                 task.cancel()
                 raise TimeoutError(f"not done after {limit_s} s of fake time")
+            await self.let_run()
             await self.clock.advance(step_s)
         return await task
+
+    async def passes(self, seconds: float) -> None:
+        """Time passes, slowly enough for everything that is due to happen."""
+        for _ in range(round(seconds / 0.1)):
+            await self.let_run()
+            await self.clock.advance(0.1)
+
+    @staticmethod
+    async def let_run() -> None:
+        """Everything that is ready runs."""
+        for _ in range(60):
+            await asyncio.sleep(0)
 
     async def request_cancel(self) -> None:
         """What the api does."""

@@ -9,9 +9,13 @@ from importlib.metadata import entry_points
 import jsonschema
 import structlog
 
+from trimtab_applier.actions.change_nova_service_state import ChangeNovaServiceState
 from trimtab_applier.actions.contract import ActionContext, ActionPlugin
+from trimtab_applier.actions.migrate import Migrate
 from trimtab_applier.actions.nop import Nop
+from trimtab_applier.actions.resize import Resize
 from trimtab_applier.actions.sleep import Sleep
+from trimtab_applier.actions.stop import Stop
 from trimtab_applier.errors import ActionFailed
 from trimtab_common.domain.records import Action
 
@@ -19,7 +23,14 @@ __all__ = ["BUILT_IN", "ActionContext", "ActionPlugin", "ActionTypes", "load_act
 
 log = structlog.get_logger(__name__)
 ENTRY_POINTS = "trimtab_actions"
-BUILT_IN: tuple[type[ActionPlugin], ...] = (Nop, Sleep)
+BUILT_IN: tuple[type[ActionPlugin], ...] = (
+    ChangeNovaServiceState,
+    Migrate,
+    Nop,
+    Resize,
+    Sleep,
+    Stop,
+)
 
 
 @dataclass(frozen=True, slots=True)

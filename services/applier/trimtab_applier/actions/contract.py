@@ -13,7 +13,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from trimtab_applier.moves import MoveWatcher
+from trimtab_applier.settings import NovaSettings
 from trimtab_common.domain.records import Json
+from trimtab_common.openstack.nova_writes import NovaWrites
 from trimtab_common.runtime.clock import Clock
 
 T = TypeVar("T")
@@ -40,6 +43,21 @@ class ActionContext(Protocol):
     @property
     def clock(self) -> Clock:
         """Time."""
+        ...
+
+    @property
+    def nova(self) -> NovaWrites:
+        """The compute service."""
+        ...
+
+    @property
+    def moves(self) -> MoveWatcher:
+        """Watches servers that move."""
+        ...
+
+    @property
+    def limits(self) -> NovaSettings:
+        """How long things may take."""
         ...
 
     def intend(self, **facts: Json) -> None:
@@ -70,7 +88,6 @@ class ActionPlugin(ABC):
     description: ClassVar[str]
     schema: ClassVar[Mapping[str, Any]]
     """JSON schema (draft 4) of the input parameters; additional keys forbidden."""
-    abortable: ClassVar[bool] = False
 
     def __init__(self, context: ActionContext) -> None:
         self.context = context
@@ -81,7 +98,13 @@ class ActionPlugin(ABC):
         del parameters
         return ()
 
-    async def pre_condition(self) -> None:
+    @classmethod
+    def is_abortable(cls, parameters: Mapping[str, Json]) -> bool:
+        """Whether `abort` can stop an action with these parameters."""
+        del parameters
+        return False
+
+    async def pre_condition(self) -> None:  # noqa: B027, most types need one, none must
         """Looks whether the action can run; changes nothing.
 
         Raises:
@@ -96,12 +119,12 @@ class ActionPlugin(ABC):
         """Goes on after a crash: looks first at what has been done. Default: does it again."""
         return await self.execute()
 
-    async def post_condition(self) -> None:
+    async def post_condition(self) -> None:  # noqa: B027, few types need one
         """Looks whether the work holds; an exception makes the action FAILED."""
 
     async def abort(self) -> bool:
         """Undoes what `execute` began and was stopped in. False: it is done, too late.
 
-        Only called when `abortable`. An exception makes the action, and the cancelling, FAILED.
+        Only called when `is_abortable`. An exception makes the action, and the cancelling, FAILED.
         """
         return False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import structlog
 
 from trimtab_applier.actions.contract import ActionPlugin
 from trimtab_applier.errors import ActionFailed, ActionSkipped
+from trimtab_common.domain.records import Json
 
 log = structlog.get_logger(__name__)
 _FLAG = {"type": "boolean", "default": False}
@@ -30,10 +32,15 @@ class Nop(ActionPlugin):
         "required": ["message"],
         "additionalProperties": False,
     }
-    abortable: ClassVar[bool] = True
 
     def _told_to(self, flag: str) -> bool:
         return bool(self.context.parameters.get(flag, False))
+
+    @classmethod
+    def is_abortable(cls, parameters: Mapping[str, Json]) -> bool:
+        """Always."""
+        del parameters
+        return True
 
     async def pre_condition(self) -> None:
         """Skips or fails if told to."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
 from trimtab_applier.actions.contract import ActionPlugin
+from trimtab_common.domain.records import Json
 
 
 class Sleep(ActionPlugin):
@@ -19,7 +21,12 @@ class Sleep(ActionPlugin):
         "required": ["duration"],
         "additionalProperties": False,
     }
-    abortable: ClassVar[bool] = True
+
+    @classmethod
+    def is_abortable(cls, parameters: Mapping[str, Json]) -> bool:
+        """Always."""
+        del parameters
+        return True
 
     async def pre_condition(self) -> None:
         """Notes when the waiting ends."""

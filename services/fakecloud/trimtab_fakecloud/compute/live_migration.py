@@ -56,6 +56,8 @@ class LiveMigrations:
         """Begin to move a server.
 
         Args:
+            server: what to move.
+            caller: who asks.
             host: the destination; None lets the scheduler choose.
             force: skip the scheduler's filters (up to microversion 2.67).
             wait_for_checks: refuse with 400 what newer microversions only record (up to 2.33).
@@ -91,6 +93,8 @@ class LiveMigrations:
         """Stop a live migration, if its status still allows it.
 
         Args:
+            server: what moves.
+            number: the migration's id.
             queued_too: from microversion 2.65 also before it runs.
 
         Raises:

@@ -66,7 +66,7 @@ class Evaluator:
     def __init__(self, store: SeriesStore) -> None:
         self._store = store
 
-    def evaluate(self, tree: Expression, at: float) -> Scalar | Vector:
+    def evaluate(self, tree: Expression, at: float) -> Scalar | Vector:  # noqa: PLR0911, one for each kind of node
         """The value at a moment.
 
         Raises:

@@ -190,7 +190,7 @@ class _Parser:
             self._expect("]")
         return tree
 
-    def _primary(self) -> Expression:
+    def _primary(self) -> Expression:  # noqa: PLR0911, one for each kind of expression
         kind, text = self._next()
         if kind == "number":
             return Number(float(text))

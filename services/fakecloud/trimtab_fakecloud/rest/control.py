@@ -51,12 +51,13 @@ class _Control:
         ]
 
     async def state(self, _request: Request) -> Response:
-        """Hosts with their servers, and what each uses."""
+        """Hosts with what each uses, and servers with where each is."""
         cloud = self._cloud
         return answer(
             {
                 "now": cloud.now(),
                 "hosts": [self._host(host) for host in cloud.hosts.values()],
+                "servers": [_server(s) for s in cloud.servers.values() if not s.is_deleted],
                 "migrations_under_way": sum(m.is_live_in_progress for m in cloud.migrations),
             }
         )
@@ -139,7 +140,7 @@ class _Control:
         busy = sum(s.flavor.vcpus * s.cpu_pct / 100 for s in servers if s.is_running)
         used = self._cloud.allocations.used(host.uuid)
         return {
-            "name": host.name,
+            "hostname": host.name,
             "uuid": host.uuid,
             "zone": self._cloud.zone_of(host.name),
             "state": host.state,
@@ -155,13 +156,13 @@ class _Control:
                 }
                 for name, i in host.inventories.items()
             },
-            "servers": [_server(server) for server in servers],
+            "servers": [server.id for server in servers],
         }
 
 
 def _server(server: Server) -> dict[str, Any]:
     return {
-        "id": server.id,
+        "uuid": server.id,
         "name": server.name,
         "host": server.host,
         "status": server.status,
@@ -179,7 +180,7 @@ def _life(migration: Migration) -> dict[str, Any]:
         "id": migration.number,
         "uuid": migration.uuid,
         "type": migration.type,
-        "server_id": migration.server_id,
+        "server_uuid": migration.server_id,
         "source": migration.source,
         "destination": migration.destination or None,
         "status": migration.status,

@@ -5,6 +5,7 @@ Served without a token, as Prometheus itself, and with one, as Aetos: a bad toke
 
 import math
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +15,7 @@ from trimtab_fakecloud.clock import parse_iso, utc
 from trimtab_fakecloud.cloud import Cloud
 from trimtab_fakecloud.errors import BadRequest
 from trimtab_fakecloud.metrics.evaluation import Evaluator, Key, Scalar, Vector
-from trimtab_fakecloud.metrics.expressions import QueryError, duration_s, parse
+from trimtab_fakecloud.metrics.expressions import Expression, QueryError, duration_s, parse
 from trimtab_fakecloud.metrics.series import CEILOMETER_PORT, NODE_PORT, SeriesStore
 from trimtab_fakecloud.rest.answers import answer
 from trimtab_fakecloud.rest.gate import Gate
@@ -74,22 +75,28 @@ class _Prometheus:
         start, end = self._moment(given, "start"), self._moment(given, "end")
         try:
             step = duration_s(_required(given, "step"))
-            tree = parse(_required(given, "query"))
-            if step <= 0 or end < start:
-                raise QueryError("zero or negative step, or end before start")
-            if (end - start) / step > _MAX_STEPS:
-                raise QueryError("exceeded maximum resolution of 11,000 points per timeseries")
-            rows: dict[Key, list[list[Any]]] = {}
-            for index in range(int((end - start) // step) + 1):
-                at = start + index * step
-                value = self._evaluator.evaluate(tree, at)
-                vector: Vector = {(): value.value} if isinstance(value, Scalar) else value
-                for key, number in vector.items():
-                    rows.setdefault(key, []).append(_sample(at, number))
+            rows = self._matrix(parse(_required(given, "query")), (start, end, step))
         except QueryError as error:
             raise BadRequest(f'invalid parameter "query": {error}') from None
         result = [{"metric": dict(key), "values": values} for key, values in rows.items()]
         return _success({"resultType": "matrix", "result": result})
+
+    def _matrix(
+        self, tree: Expression, window: tuple[float, float, float]
+    ) -> dict[Key, list[list[Any]]]:
+        start, end, step = window
+        if step <= 0 or end < start:
+            raise QueryError("zero or negative step, or end before start")
+        if (end - start) / step > _MAX_STEPS:
+            raise QueryError("exceeded maximum resolution of 11,000 points per timeseries")
+        rows: dict[Key, list[list[Any]]] = {}
+        for index in range(int((end - start) // step) + 1):
+            at = start + index * step
+            value = self._evaluator.evaluate(tree, at)
+            vector: Vector = {(): value.value} if isinstance(value, Scalar) else value
+            for key, number in vector.items():
+                rows.setdefault(key, []).append(_sample(at, number))
+        return rows
 
     async def labels(self, _request: Request) -> Response:
         names = {"__name__"}
@@ -155,8 +162,7 @@ class _Prometheus:
             self._cloud.identity.check(token)
         given = dict(request.query_params)
         if request.method == "POST":
-            async with request.form() as form:
-                given |= {name: str(value) for name, value in form.items()}
+            given |= dict(parse_qsl((await request.body()).decode(errors="replace")))
         return given
 
     def _moment(self, given: dict[str, str], name: str, default: float | None = None) -> float:

@@ -27,7 +27,31 @@ from trimtab_fakecloud.servers import Server
 from trimtab_fakecloud.tokens import Token
 
 _FILTERS = frozenset(
-    ["all_tenants", "changes-before", "changes-since", "deleted", "flavor", "host", "limit", "locked", "marker", "name", "node", "project_id", "sort_dir", "sort_key", "status", "task_state", "tenant_id", "user_id", "uuid", "vm_state", "availability_zone", "image", "power_state"]
+    [
+        "all_tenants",
+        "changes-before",
+        "changes-since",
+        "deleted",
+        "flavor",
+        "host",
+        "limit",
+        "locked",
+        "marker",
+        "name",
+        "node",
+        "project_id",
+        "sort_dir",
+        "sort_key",
+        "status",
+        "task_state",
+        "tenant_id",
+        "user_id",
+        "uuid",
+        "vm_state",
+        "availability_zone",
+        "image",
+        "power_state",
+    ]
 )
 _ADMIN_FILTERS = frozenset({"host", "node", "deleted", "project_id", "tenant_id"})
 _SORT_KEYS: dict[str, Callable[[Server], Any]] = {

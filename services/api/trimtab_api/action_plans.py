@@ -1,0 +1,79 @@
+"""Action plans: launched, cancelled and deleted here, carried out by applier (A §4.5)."""
+
+from __future__ import annotations
+
+from trimtab_api import idents
+from trimtab_api.ports import Deps
+from trimtab_common.domain import lifecycle
+from trimtab_common.domain.errors import FailedPrecondition
+from trimtab_common.domain.lifecycle import Actor, PlanState
+from trimtab_common.domain.records import ActionPlan
+from trimtab_common.domain.resources import ACTION_PLANS
+
+DELETABLE = frozenset(
+    {
+        PlanState.SUCCEEDED,
+        PlanState.RECOMMENDED,
+        PlanState.FAILED,
+        PlanState.SUPERSEDED,
+        PlanState.CANCELLED,
+    }
+)
+
+
+async def start(deps: Deps, ident: str) -> ActionPlan:
+    """Launches a RECOMMENDED plan: PENDING in the record, applier woken (A-064)."""
+    async with deps.store.write() as session:
+        plan = await session.action_plans.get(idents.parse(ACTION_PLANS, ident))
+        if plan.state is not PlanState.RECOMMENDED:
+            raise FailedPrecondition(f"Couldn't start when state is '{plan.state}'.")
+        plan = await session.action_plans.transition(
+            plan.uuid, to=PlanState.PENDING, actor=Actor.API, source=PlanState.RECOMMENDED
+        )
+    deps.waker.wake_plan(plan.uuid)
+    return plan
+
+
+async def set_state(deps: Deps, ident: str, wanted: str) -> ActionPlan:
+    """The state changes of PATCH (A-063); TransitionNotAllowed for every other one."""
+    async with deps.store.write() as session:
+        plan = await session.action_plans.get(idents.parse(ACTION_PLANS, ident))
+        target = _target_state(plan, wanted)
+        plan = await session.action_plans.transition(
+            plan.uuid, to=target, actor=Actor.API, source=plan.state
+        )
+    if target is PlanState.CANCELLED:
+        await deps.store.cancel_actions_of_plan(plan.uuid, Actor.API)
+    else:
+        deps.waker.wake_plan(plan.uuid)
+    return plan
+
+
+async def cancel(deps: Deps, ident: str) -> ActionPlan:
+    """Cancels a plan that has not ended, whichever way its state asks for."""
+    async with deps.store.read() as session:
+        plan = await session.action_plans.get(idents.parse(ACTION_PLANS, ident))
+    target = PlanState.CANCELLED
+    if plan.state is PlanState.ONGOING:
+        target = PlanState.CANCELLING
+    return await set_state(deps, plan.uuid, target.value)
+
+
+async def delete(deps: Deps, ident: str) -> None:
+    """Soft-deletes a plan that does not run, with its actions and indicators (A-065)."""
+    async with deps.store.write() as session:
+        plan = await session.action_plans.get(idents.parse(ACTION_PLANS, ident))
+        if plan.state not in DELETABLE:
+            raise FailedPrecondition(f"Couldn't delete when state is '{plan.state}'.")
+        await session.action_plans.soft_delete(plan.uuid, actor=Actor.API)
+
+
+def _target_state(plan: ActionPlan, wanted: str) -> PlanState:
+    known = {state.value: state for state in PlanState if state is not PlanState.DELETED}
+    target = known.get(wanted)
+    if target is None:
+        raise lifecycle.TransitionNotAllowed(
+            f"State transition not allowed: ({plan.state} -> {wanted})"
+        )
+    lifecycle.check(lifecycle.PLAN, plan.state, target, Actor.API)
+    return target

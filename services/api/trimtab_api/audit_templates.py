@@ -1,0 +1,129 @@
+"""Audit templates: named defaults for audits (A §4.3). Both faces create and change them here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab_api import idents, parameters, scopes
+from trimtab_api.ports import Deps
+from trimtab_common.domain.errors import Conflict, InvalidArgument, NotFound, UnknownReference
+from trimtab_common.domain.records import AuditTemplate, Goal, Strategy
+from trimtab_common.domain.resources import AUDIT_TEMPLATES, GOALS, STRATEGIES
+from trimtab_common.store import Session
+
+Json = Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateDraft:
+    """What somebody wants as a template. `goal`, `strategy`: uuid or name."""
+
+    name: str
+    goal: str | None = None
+    strategy: str | None = None
+    description: str | None = None
+    scope: Json = None
+    default_parameters: Mapping[str, Json] | None = None
+
+
+async def create(deps: Deps, draft: TemplateDraft) -> AuditTemplate:
+    """Stores a template. InvalidArgument: unknown goal or strategy, bad scope or parameters.
+
+    AlreadyExists: the name is taken.
+    """
+    if draft.goal is None:
+        raise InvalidArgument("An audit template needs a goal.")
+    scope = scopes.checked(draft.scope or [])
+    async with deps.store.write() as session:
+        goal = await find_goal(session, draft.goal)
+        strategy = await find_strategy(session, draft.strategy, goal.id)
+        _check_defaults(draft.default_parameters or {}, strategy)
+        return await session.audit_templates.create(
+            AuditTemplate(
+                uuid=deps.new_uuid(),
+                name=draft.name,
+                goal_id=goal.id,
+                strategy_id=strategy.id if strategy else None,
+                description=draft.description,
+                scope=scope,
+                default_parameters=dict(draft.default_parameters or {}),
+            )
+        )
+
+
+async def update(deps: Deps, ident: str, changes: Mapping[str, Json]) -> AuditTemplate:
+    """Changes a template; audits made from it stay as they are (A-049).
+
+    Conflict: goal or strategy change while default parameters are set and not changed too (A-047).
+    """
+    async with deps.store.write() as session:
+        template = await session.audit_templates.get(idents.parse(AUDIT_TEMPLATES, ident))
+        columns = {
+            name: changes[name]
+            for name in ("name", "description", "default_parameters")
+            if name in changes
+        }
+        if "scope" in changes:
+            columns["scope"] = scopes.checked(changes["scope"])
+        moves = bool({"goal", "strategy"} & set(changes))
+        if moves or "default_parameters" in changes:
+            columns |= await _references(session, template, changes, moves=moves)
+        if not columns:
+            return template
+        return await session.audit_templates.update(template.uuid, columns)
+
+
+async def delete(deps: Deps, ident: str) -> None:
+    """Soft-deletes a template. NotFound when there is none."""
+    async with deps.store.write() as session:
+        template = await session.audit_templates.get(idents.parse(AUDIT_TEMPLATES, ident))
+        await session.audit_templates.soft_delete(template.uuid)
+
+
+async def find_goal(session: Session, ident: str) -> Goal:
+    """UnknownReference when no goal has this uuid or name."""
+    try:
+        return await session.goals.get(idents.parse(GOALS, ident))
+    except NotFound:
+        raise UnknownReference(f"Goal {ident} could not be found.") from None
+
+
+async def find_strategy(session: Session, ident: str | None, goal_id: int) -> Strategy | None:
+    """UnknownReference when there is no such strategy; InvalidArgument when it serves another goal."""
+    if ident is None:
+        return None
+    try:
+        strategy = await session.strategies.get(idents.parse(STRATEGIES, ident))
+    except NotFound:
+        raise UnknownReference(f"Strategy {ident} could not be found.") from None
+    if strategy.goal_id != goal_id:
+        raise InvalidArgument(f"Strategy {strategy.name} does not serve this goal.")
+    return strategy
+
+
+async def _references(
+    session: Session, template: AuditTemplate, changes: Mapping[str, Json], *, moves: bool
+) -> dict[str, Json]:
+    if moves and template.default_parameters and "default_parameters" not in changes:
+        raise Conflict(
+            "default_parameters are set for the present goal and strategy; change them in the same "
+            "request."
+        )
+    goal_id = template.goal_id
+    if "goal" in changes:
+        goal_id = (await find_goal(session, changes["goal"])).id
+    wanted = changes.get("strategy") if "strategy" in changes else template.strategy_uuid
+    strategy = await find_strategy(session, wanted, goal_id)
+    defaults = changes.get("default_parameters", template.default_parameters)
+    _check_defaults(defaults or {}, strategy)
+    return {"goal_id": goal_id, "strategy_id": strategy.id if strategy else None}
+
+
+def _check_defaults(defaults: Mapping[str, Json], strategy: Strategy | None) -> None:
+    if not defaults:
+        return
+    if strategy is None:
+        raise InvalidArgument("default_parameters need a strategy.")
+    parameters.checked(defaults, strategy.parameters_spec)

@@ -1,0 +1,61 @@
+"""Who calls, and whether the policy allows it (A-033, A-034)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from trimtab_common.domain.errors import PermissionDenied
+
+ADMIN_ROLES = frozenset({"admin", "administrator"})
+SERVICE_ROLE = "service"
+SERVICE_RULES = frozenset({"webhook:trigger"})
+"""Rules that the role service passes too (admin_or_service_api)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A caller, as Keystone knows him."""
+
+    user_id: str = ""
+    project_id: str = ""
+    roles: frozenset[str] = frozenset()
+
+
+ANONYMOUS_ADMIN = Identity(user_id="admin", roles=frozenset({"admin"}))
+
+
+class Authenticator(Protocol):
+    """Turns request headers into an identity."""
+
+    async def identify(self, headers: Mapping[str, str]) -> Identity:
+        """Unauthenticated without a good token; Unavailable when nobody can tell."""
+        ...
+
+
+class NoAuth:
+    """auth=none: everybody is an administrator."""
+
+    async def identify(self, headers: Mapping[str, str]) -> Identity:  # noqa: ARG002, a protocol
+        """Always the same administrator."""
+        return ANONYMOUS_ADMIN
+
+
+class Policy(Protocol):
+    """Decides whether an identity passes a named rule."""
+
+    def enforce(self, rule: str, identity: Identity) -> None:
+        """PermissionDenied, naming the rule."""
+        ...
+
+
+class DefaultPolicy:
+    """The defaults: `admin_api` for every rule, `admin_or_service_api` for the webhook."""
+
+    def enforce(self, rule: str, identity: Identity) -> None:
+        """PermissionDenied, naming the rule."""
+        roles = {role.lower() for role in identity.roles}
+        if roles & ADMIN_ROLES or (rule in SERVICE_RULES and SERVICE_ROLE in roles):
+            return
+        raise PermissionDenied(f"Policy doesn't allow {rule} to be performed.", rule=rule)

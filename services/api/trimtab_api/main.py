@@ -1,0 +1,168 @@
+"""Wires the api service: store, channels, the REST core with its two doors."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import uvicorn
+
+from trimtab.audit.v1 import audit_pb2, audit_pb2_grpc
+from trimtab.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from trimtab.ops.v1 import ops_pb2, ops_pb2_grpc
+from trimtab.plan.v1 import plan_pb2, plan_pb2_grpc
+from trimtab.rest.v1 import rest_pb2, rest_pb2_grpc
+from trimtab_api import asgi
+from trimtab_api.auth import Authenticator, DefaultPolicy, NoAuth
+from trimtab_api.ports import Deps
+from trimtab_api.remote import CollectorModels, DecisionStates
+from trimtab_api.rest import RestApi
+from trimtab_api.servicer import WatcherRest
+from trimtab_api.settings import GROUPS, ApiSettings
+from trimtab_api.typed.action_plans import PlanService
+from trimtab_api.typed.audits import AuditService
+from trimtab_api.typed.catalog import CatalogService
+from trimtab_api.typed.gate import Gate
+from trimtab_api.typed.services import OpsService
+from trimtab_api.wake import GrpcWaker
+from trimtab_common.domain.errors import FailedPrecondition
+from trimtab_common.domain.snapshot import ComputeSnapshot
+from trimtab_common.runtime import service as services
+from trimtab_common.runtime import settings as runtime_settings
+from trimtab_common.runtime.channels import open_channel
+from trimtab_common.runtime.clock import SystemClock
+from trimtab_common.runtime.service import Service
+from trimtab_common.runtime.settings import CommonSettings
+from trimtab_common.store import open_store
+
+NAME = "api"
+
+
+class HttpServer(uvicorn.Server):
+    """Uvicorn inside a service that handles the signals itself."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves SIGTERM and SIGINT to `runtime.service`."""
+        yield
+
+
+async def build(common: CommonSettings, settings: ApiSettings) -> Service:
+    """The service, ready to start."""
+    if not (services.is_loopback(common.api_http) or common.insecure):
+        raise FailedPrecondition(
+            f"api would answer HTTP on {common.api_http}, reachable from other machines. Bind "
+            "[trimtab]api_http to 127.0.0.1, or set [trimtab]insecure=true if that is wanted."
+        )
+    service = Service(NAME, common.api_grpc, settings=common)
+    store = await open_store(common.database, migrate=True, host=common.host)
+    service.on_stop(store.close)
+    decision, applier, collector = (
+        open_channel(address) for address in (common.decision, common.applier, common.collector)
+    )
+    for channel in (decision, applier, collector):
+        service.on_stop(channel.close)
+    waker = GrpcWaker(decision=decision, applier=applier)
+    service.on_stop(waker.close)
+    deps = Deps(
+        store=store,
+        clock=SystemClock(),
+        new_uuid=lambda: str(uuid.uuid4()),
+        waker=waker,
+        strategy_states=DecisionStates(decision),
+        models=CollectorModels(collector),
+        scope_model=_cut_to_scope,
+        settings=settings,
+    )
+    gate = Gate(authenticator=_authenticator(settings), policy=DefaultPolicy())
+    api = RestApi(deps, authenticator=gate.authenticator, policy=gate.policy)
+    for servicer, add_to_server, module, name in (
+        (
+            WatcherRest(api),
+            rest_pb2_grpc.add_WatcherRestServicer_to_server,
+            rest_pb2,
+            "WatcherRest",
+        ),
+        (
+            CatalogService(deps, gate),
+            catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
+            catalog_pb2,
+            "CatalogService",
+        ),
+        (
+            AuditService(deps, gate),
+            audit_pb2_grpc.add_AuditServiceServicer_to_server,
+            audit_pb2,
+            "AuditService",
+        ),
+        (
+            PlanService(deps, gate),
+            plan_pb2_grpc.add_PlanServiceServicer_to_server,
+            plan_pb2,
+            "PlanService",
+        ),
+        (
+            OpsService(deps, gate),
+            ops_pb2_grpc.add_OpsServiceServicer_to_server,
+            ops_pb2,
+            "OpsService",
+        ),
+    ):
+        full_name = module.DESCRIPTOR.services_by_name[name].full_name
+        service.add(servicer, add_to_server, full_name)
+    http = _http_server(api, common.api_http, settings)
+    service.background(http.serve, "http door")
+    return service
+
+
+def _cut_to_scope(snapshot: ComputeSnapshot, scope: Sequence[Any]) -> ComputeSnapshot:
+    raise FailedPrecondition(
+        f"This release cannot restrict the data model to an audit's scope of {len(scope)} parts "
+        f"(the model has {snapshot.n_hosts} hosts). Ask for it without audit_uuid."
+    )
+
+
+def _http_server(api: RestApi, address: str, settings: ApiSettings) -> HttpServer:
+    host, _, port = address.rpartition(":")
+    app = asgi.create_app(
+        api,
+        max_body_bytes=settings.max_body_bytes,
+        trust_forwarded_headers=settings.trust_forwarded_headers,
+    )
+    return HttpServer(
+        uvicorn.Config(
+            app,
+            host=host.strip("[]"),
+            port=int(port),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=5,
+        )
+    )
+
+
+def _authenticator(settings: ApiSettings) -> Authenticator:
+    if settings.auth == "keystone":
+        raise FailedPrecondition(
+            "[api]auth=keystone is not available in this release. Set [api]auth=none and keep the "
+            "API behind a gateway that checks who calls."
+        )
+    return NoAuth()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs until SIGTERM or SIGINT."""
+    arguments = sys.argv[1:] if argv is None else argv
+    common, conf = runtime_settings.load(arguments, prog="trimtab-api", groups=GROUPS)
+    settings = ApiSettings.from_conf(conf, debug=common.debug)
+    return services.run(lambda: build(common, settings), settings=common, name=NAME)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

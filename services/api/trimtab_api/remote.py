@@ -1,0 +1,91 @@
+"""Questions to decision and collector over gRPC, behind the protocols of `ports`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import grpc.aio
+import orjson
+
+from trimtab.decision.v1 import decision_pb2, decision_pb2_grpc
+from trimtab.model.v1 import model_pb2, model_pb2_grpc
+from trimtab_api.ports import StrategyRequirement
+from trimtab_common.domain.errors import (
+    Bug,
+    DeadlineExceeded,
+    FailedPrecondition,
+    TrimtabError,
+    Unavailable,
+)
+from trimtab_common.domain.snapshot import ComputeSnapshot
+from trimtab_common.runtime.errors import from_rpc_error
+from trimtab_common.wire.snapshot_codec import SnapshotReader
+
+STATE_TIMEOUT_S = 20.0
+MODEL_TIMEOUT_S = 30.0
+
+
+class DecisionStates:
+    """Asks decision for the state of strategies; see `ports.StrategyStates`."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub: decision_pb2_grpc.DecisionServiceAsyncStub = (
+            decision_pb2_grpc.DecisionServiceStub(channel)
+        )
+
+    async def state_of(self, strategy: str) -> Sequence[StrategyRequirement]:
+        """Unavailable when decision does not answer."""
+        request = decision_pb2.GetStrategyStateRequest(strategy=strategy)
+        try:
+            answer = await self._stub.GetStrategyState(request, timeout=STATE_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise _explained(error, "decision") from None
+        return [
+            StrategyRequirement(
+                type=row.type,
+                state=orjson.loads(row.state_json),
+                mandatory=row.mandatory,
+                comment=row.comment,
+            )
+            for row in answer.requirements
+        ]
+
+
+class CollectorModels:
+    """Reads models from collector; see `ports.Models`."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub: model_pb2_grpc.ModelServiceAsyncStub = model_pb2_grpc.ModelServiceStub(channel)
+
+    async def compute(self) -> ComputeSnapshot | None:
+        """None when no model was built yet; Unavailable when collector does not answer."""
+        request = model_pb2.GetModelRequest(kind="compute")
+        reader: SnapshotReader | None = None
+        try:
+            async for message in self._stub.GetModel(request, timeout=MODEL_TIMEOUT_S):
+                part = message.WhichOneof("part")
+                if part == "begin":
+                    reader = SnapshotReader(message.begin)
+                elif reader is None:
+                    raise Bug("collector sent a part of a snapshot before its begin")
+                elif part == "compute":
+                    reader.add(message.compute)
+                else:
+                    return reader.finish(message.end).snapshot()
+        except grpc.aio.AioRpcError as error:
+            problem = _explained(error, "collector")
+            if isinstance(problem, FailedPrecondition):
+                return None
+            raise problem from None
+        raise Unavailable("collector ended the snapshot before it was whole. Try again.")
+
+
+def _explained(error: grpc.aio.AioRpcError, service: str) -> TrimtabError:
+    """Names the service that does not answer and what to do about it."""
+    problem = from_rpc_error(error)
+    if isinstance(problem, Unavailable | DeadlineExceeded):
+        return Unavailable(
+            f"The {service} service does not answer. Check that it runs (trimtab-{service}) and "
+            f"that [trimtab]{service} names its address; then try again."
+        )
+    return problem

@@ -1,0 +1,156 @@
+"""Every route: method, path below /v1, RPC, policy rule, endpoint. One table for both doors.
+
+A test proves that the google.api.http options of the proto name the same paths.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from trimtab_api.rest import endpoints, roots
+from trimtab_api.rest.call import Endpoint
+from trimtab_api.rest.collections import listing, show
+from trimtab_api.rest.faults import MethodNotAllowed, RouteNotFound
+from trimtab_common.domain import resources
+from trimtab_common.domain.resources import Resource
+
+IDENT = "{ident}"
+WEBHOOK_RULE = "webhook:trigger"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """`path`: segments below /v1, IDENT where a resource is named."""
+
+    method: str
+    path: tuple[str, ...]
+    rpc: str
+    rule: str
+    endpoint: Endpoint
+
+    def matches(self, segments: Sequence[str]) -> bool:
+        """Whether a path of this many segments is this route's, whatever the method."""
+        return len(self.path) == len(segments) and all(
+            wanted in (IDENT, given) for wanted, given in zip(self.path, segments, strict=True)
+        )
+
+
+def _reads(resource: Resource, one: str, many: str) -> Iterator[Route]:
+    """List, detail and show of a resource."""
+    plural, name = resource.plural, resource.name
+    for path, rule, endpoint in (
+        ((plural,), "get_all", listing(resource, detail=False)),
+        ((plural, "detail"), "detail", listing(resource, detail=True)),
+    ):
+        yield Route(
+            method="GET", path=path, rpc=f"List{many}", rule=f"{name}:{rule}", endpoint=endpoint
+        )
+    yield Route(
+        method="GET",
+        path=(plural, IDENT),
+        rpc=f"Get{one}",
+        rule=f"{name}:get",
+        endpoint=show(resource),
+    )
+
+
+def _route(method: str, path: str, rpc: str, rule: str, endpoint: Endpoint) -> Route:
+    return Route(method=method, path=tuple(path.split("/")), rpc=rpc, rule=rule, endpoint=endpoint)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(method="GET", path=(), rpc="GetV1", rule="", endpoint=roots.get_v1),
+    *_reads(resources.GOALS, "Goal", "Goals"),
+    *_reads(resources.STRATEGIES, "Strategy", "Strategies"),
+    _route(
+        "GET",
+        "strategies/{ident}/state",
+        "GetStrategyState",
+        "strategy:state",
+        endpoints.strategy_state,
+    ),
+    *_reads(resources.AUDIT_TEMPLATES, "AuditTemplate", "AuditTemplates"),
+    _route(
+        "POST",
+        "audit_templates",
+        "CreateAuditTemplate",
+        "audit_template:create",
+        endpoints.create_audit_template,
+    ),
+    _route(
+        "PATCH",
+        "audit_templates/{ident}",
+        "UpdateAuditTemplate",
+        "audit_template:update",
+        endpoints.update_audit_template,
+    ),
+    _route(
+        "DELETE",
+        "audit_templates/{ident}",
+        "DeleteAuditTemplate",
+        "audit_template:delete",
+        endpoints.delete_audit_template,
+    ),
+    *_reads(resources.AUDITS, "Audit", "Audits"),
+    _route("POST", "audits", "CreateAudit", "audit:create", endpoints.create_audit),
+    _route("PATCH", "audits/{ident}", "UpdateAudit", "audit:update", endpoints.update_audit),
+    _route("DELETE", "audits/{ident}", "DeleteAudit", "audit:delete", endpoints.delete_audit),
+    *_reads(resources.ACTION_PLANS, "ActionPlan", "ActionPlans"),
+    _route(
+        "PATCH",
+        "action_plans/{ident}",
+        "UpdateActionPlan",
+        "action_plan:update",
+        endpoints.update_action_plan,
+    ),
+    _route(
+        "DELETE",
+        "action_plans/{ident}",
+        "DeleteActionPlan",
+        "action_plan:delete",
+        endpoints.delete_action_plan,
+    ),
+    _route(
+        "POST",
+        "action_plans/{ident}/start",
+        "StartActionPlan",
+        "action_plan:start",
+        endpoints.start_action_plan,
+    ),
+    *_reads(resources.ACTIONS, "Action", "Actions"),
+    _route("PATCH", "actions/{ident}", "UpdateAction", "action:update", endpoints.update_action),
+    *_reads(resources.SCORING_ENGINES, "ScoringEngine", "ScoringEngines"),
+    *_reads(resources.SERVICES, "Service", "Services"),
+    _route("GET", "data_model", "GetDataModel", "data_model:get_all", endpoints.get_data_model),
+    _route("POST", "webhooks/{ident}", "TriggerWebhook", WEBHOOK_RULE, endpoints.trigger_webhook),
+)
+
+
+def _grouped() -> Mapping[str, tuple[Route, ...]]:
+    groups: defaultdict[str, list[Route]] = defaultdict(list)
+    for route in ROUTES:
+        groups[route.path[0] if route.path else ""].append(route)
+    return {first: tuple(routes) for first, routes in groups.items()}
+
+
+_BY_FIRST = _grouped()
+
+
+def find(method: str, segments: Sequence[str]) -> tuple[Route, str]:
+    """The route and the ident in the path. RouteNotFound, or MethodNotAllowed with the others.
+
+    Literal paths come first in the table, so `audits/detail` is never an audit called detail.
+    """
+    matching = [
+        r for r in _BY_FIRST.get(segments[0] if segments else "", ()) if r.matches(segments)
+    ]
+    if not matching:
+        raise RouteNotFound(f"There is no resource at /v1/{'/'.join(segments)}.")
+    wanted = "GET" if method == "HEAD" else method
+    for route in matching:
+        if route.method == wanted:
+            ident = segments[route.path.index(IDENT)] if IDENT in route.path else ""
+            return route, ident
+    raise MethodNotAllowed(method, tuple(sorted({route.method for route in matching})))

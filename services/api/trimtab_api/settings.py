@@ -1,0 +1,75 @@
+"""The [api] and [cors] sections, frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from oslo_config import cfg
+
+API_OPTS: Sequence[cfg.Opt] = [
+    cfg.StrOpt(
+        "auth",
+        default="none",
+        choices=["none", "keystone"],
+        help="Who may call: anybody (none), or holders of Keystone tokens that the policy allows.",
+    ),
+    cfg.IntOpt("max_limit", default=1000, min=1, help="Most items that one listing answers."),
+    cfg.BoolOpt(
+        "enable_webhooks_auth",
+        default=True,
+        help="Ask for a token on POST /v1/webhooks too.",
+    ),
+    cfg.IntOpt(
+        "max_body_bytes", default=4 * 1024 * 1024, min=1024, help="Larger requests get 413."
+    ),
+    cfg.IntOpt(
+        "service_down_time",
+        default=90,
+        min=1,
+        help="Seconds without a heartbeat after which a service counts as FAILED.",
+    ),
+    cfg.BoolOpt(
+        "enable_proxy_headers_parsing",
+        default=False,
+        help="The HTTP door believes X-Forwarded-Proto and X-Forwarded-Host. "
+        "Only right behind a proxy that overwrites them.",
+    ),
+]
+CORS_OPTS: Sequence[cfg.Opt] = [
+    cfg.ListOpt(
+        "allowed_origin",
+        default=[],
+        help="Origins of web pages that may call the API; * allows every one.",
+    ),
+]
+GROUPS: Mapping[str, Sequence[cfg.Opt]] = {"api": API_OPTS, "cors": CORS_OPTS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """What the operator decided about the public face."""
+
+    auth: Literal["none", "keystone"] = "none"
+    max_limit: int = 1000
+    enable_webhooks_auth: bool = True
+    max_body_bytes: int = 4 * 1024 * 1024
+    service_down_time_s: int = 90
+    trust_forwarded_headers: bool = False
+    cors_allowed_origins: tuple[str, ...] = ()
+    debug: bool = False
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts, *, debug: bool) -> ApiSettings:
+        """Freezes the sections."""
+        return cls(
+            auth=conf.api.auth,
+            max_limit=conf.api.max_limit,
+            enable_webhooks_auth=conf.api.enable_webhooks_auth,
+            max_body_bytes=conf.api.max_body_bytes,
+            service_down_time_s=conf.api.service_down_time,
+            trust_forwarded_headers=conf.api.enable_proxy_headers_parsing,
+            cors_allowed_origins=tuple(conf.cors.allowed_origin),
+            debug=debug,
+        )

@@ -1,0 +1,34 @@
+"""Lets a typed call pass when its caller may: the same authenticator and rules as REST."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import grpc.aio
+
+from trimtab_api.auth import Authenticator, Policy
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Checks token and policy of a call."""
+
+    authenticator: Authenticator
+    policy: Policy
+
+    async def check(self, context: Context, rule: str) -> None:
+        """Unauthenticated or PermissionDenied, naming the rule."""
+        identity = await self.authenticator.identify(metadata(context))
+        self.policy.enforce(rule, identity)
+
+
+def metadata(context: Context) -> dict[str, str]:
+    """The text metadata of a call, names in lower case; binary metadata is none of ours."""
+    return {
+        name.lower(): value
+        for name, value in context.invocation_metadata() or ()
+        if isinstance(value, str)
+    }

@@ -1,0 +1,250 @@
+"""Reads the compute model from Nova and Placement: in full, or what changed since.
+
+A full read is a handful of bulk lists and one inventory a host, at most 16 at once (C-043). It is
+never published half: what is missing is named (C-042), what fails raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from trimtab_collector.compute.rows import Inventories, host_row, server_row
+from trimtab_common.domain.changes import (
+    Change,
+    HostRow,
+    RemoveHost,
+    RemoveServer,
+    ServerRow,
+    SetAggregates,
+    SetHealth,
+    UpsertHost,
+    UpsertServer,
+)
+from trimtab_common.domain.compute import ComputeModel
+from trimtab_common.domain.errors import DeadlineExceeded, NotFound, TrimtabError, Unavailable
+from trimtab_common.domain.snapshot import Aggregate
+from trimtab_common.openstack.nova import (
+    HypervisorRecord,
+    NovaReader,
+    ServerPage,
+    ServerRecord,
+    ServiceRecord,
+)
+from trimtab_common.openstack.placement import PlacementReader
+
+log = structlog.get_logger(__name__)
+IRONIC = "ironic"
+DELETED = "deleted"
+_INVENTORIES_AT_ONCE = 16
+_OVERLAP = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullRead:
+    """The whole cloud. `since`: from when the next incremental read must start."""
+
+    hosts: Sequence[HostRow]
+    servers: Sequence[ServerRow]
+    aggregates: tuple[Aggregate, ...]
+    health: SetHealth
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncrementalRead:
+    """What changed. `since`: from when the next one must start."""
+
+    changes: Sequence[Change]
+    since: datetime
+
+
+class ComputeReader:
+    """Reads through Nova's and Placement's clients; `model` is what is known, never changed here.
+
+    timeout_s: bound of each waiting step (C-040).
+    """
+
+    def __init__(
+        self,
+        nova: NovaReader,
+        placement: PlacementReader,
+        *,
+        extended: bool = False,
+        timeout_s: float = 600.0,
+    ) -> None:
+        self._nova = nova
+        self._placement = placement
+        self._extended = extended
+        self._timeout_s = timeout_s
+        self._strangers: dict[str, int] = {}
+
+    async def read_all(self, model: ComputeModel) -> FullRead:
+        """The whole cloud. Unavailable, DeadlineExceeded...: nothing was read."""
+        await self._nova.check_version()
+        self._strangers.clear()
+        async with _step("Nova's lists", self._timeout_s) as step:
+            hypervisors = step.create_task(self._nova.hypervisors())
+            services = step.create_task(self._nova.services())
+            aggregates = step.create_task(self._nova.aggregates())
+            reading = step.create_task(self._pages(None))
+        pages = reading.result()
+        hosts, missing = await self._hosts(hypervisors.result(), services.result(), model)
+        servers: dict[str, ServerRow] = {}
+        partial = bool(missing)
+        for page in pages:
+            for record in page.servers:
+                row = self._server(record, model)
+                partial = partial or not record.complete
+                if row is not None:
+                    servers[row.uuid] = row
+            await asyncio.sleep(0)  # a page is 10 ms of work; others want the loop too
+        return FullRead(
+            hosts=hosts,
+            servers=list(servers.values()),
+            aggregates=aggregates.result(),
+            health=SetHealth(partial=partial, missing_hosts=missing),
+            since=pages[0].date - _OVERLAP,
+        )
+
+    async def read_changes(
+        self, model: ComputeModel, since: datetime, *, with_aggregates: bool
+    ) -> IncrementalRead:
+        """What changed since; repeating what is known is harmless."""
+        async with _step("Nova's changes", self._timeout_s) as step:
+            services = step.create_task(self._nova.services())
+            reading = step.create_task(self._pages(since))
+            indexing = step.create_task(self._nova.aggregates()) if with_aggregates else None
+        pages = reading.result()
+        changes = await self._host_changes(services.result(), model)
+        for page in pages:
+            for record in page.servers:
+                if record.vm_state == DELETED:
+                    changes.append(RemoveServer(record.uuid))
+                elif (row := self._server(record, model)) is not None:
+                    changes.append(UpsertServer(row))
+        if indexing is not None and indexing.result() != model.aggregates:
+            changes.append(SetAggregates(indexing.result()))
+        return IncrementalRead(changes=changes, since=pages[0].date - _OVERLAP)
+
+    async def _pages(self, since: datetime | None) -> list[ServerPage]:
+        return [page async for page in self._nova.servers(since)]
+
+    def _server(self, record: ServerRecord, model: ComputeModel) -> ServerRow | None:
+        if not record.complete:
+            return model.find_server(record.uuid)  # its cell is away: what is known still holds
+        if record.vm_state == DELETED:
+            return None
+        return server_row(record, extended=self._extended)
+
+    async def _hosts(
+        self,
+        hypervisors: Sequence[HypervisorRecord],
+        services: Sequence[ServiceRecord],
+        model: ComputeModel,
+    ) -> tuple[list[HostRow], tuple[str, ...]]:
+        """Rows of the hosts, and the names of those whose capacity is not known."""
+        wanted = [record for record in hypervisors if record.kind.lower() != IRONIC]
+        service_of = {service.host: service for service in services}
+        inventories = await self._inventories(wanted)
+        rows: dict[str, HostRow] = {}
+        for record in wanted:
+            rows[record.host] = host_row(
+                record,
+                service_of.get(record.host),
+                inventories.get(record.host),
+                model.find_host(record.host),
+            )
+        missing = tuple(sorted(name for name, row in rows.items() if not any(row.inventory)))
+        return list(rows.values()), missing
+
+    async def _inventories(self, hosts: Sequence[HypervisorRecord]) -> dict[str, Inventories]:
+        """By hostname, without those that Placement does not answer for."""
+        found: dict[str, Inventories] = {}
+        free = asyncio.Semaphore(_INVENTORIES_AT_ONCE)
+        failures: list[TrimtabError] = []
+
+        async def read(record: HypervisorRecord) -> None:
+            async with free:
+                if any(isinstance(error, Unavailable | DeadlineExceeded) for error in failures):
+                    return  # it is away: the others would only wait
+                try:
+                    found[record.host] = await self._placement.inventories(record.uuid)
+                except NotFound:
+                    log.warning("no resource provider", host=record.host, uuid=record.uuid)
+                except TrimtabError as error:
+                    failures.append(error)
+
+        async with _step("Placement's inventories", self._timeout_s) as step:
+            for record in hosts:
+                step.create_task(read(record))
+        if failures:
+            log.warning(
+                "Placement does not answer for all hosts, Nova's or known sizes stand in",
+                answered=len(found),
+                hosts=len(hosts),
+                problem=failures[0].message,
+            )
+        return found
+
+    async def _host_changes(
+        self, services: Sequence[ServiceRecord], model: ComputeModel
+    ) -> list[Change]:
+        changes: list[Change] = []
+        new = []
+        for service in services:
+            known = model.find_host(service.host)
+            if known is None:
+                new.append(service)
+                continue
+            row = dataclasses.replace(
+                known,
+                up=service.up,
+                enabled=service.enabled,
+                disabled_reason=None if service.enabled else service.disabled_reason,
+                zone=service.zone or known.zone,
+            )
+            if row != known:
+                changes.append(UpsertHost(row))
+        changes += await self._new_hosts(new, model)
+        if services:  # no service at all is more likely an error than an empty cloud
+            alive = {service.host for service in services}
+            gone = [row.hostname for row in model.hosts() if row.hostname not in alive]
+            changes += [RemoveHost(name) for name in gone]
+        return changes
+
+    async def _new_hosts(
+        self, services: Sequence[ServiceRecord], model: ComputeModel
+    ) -> list[Change]:
+        """Hosts whose hypervisor appeared; those without one are asked for ever more rarely."""
+        due = []
+        for service in services:
+            polls = self._strangers[service.host] = self._strangers.get(service.host, 0) + 1
+            if polls & (polls - 1) == 0:  # the 1st, 2nd, 4th, 8th ... poll (C-062)
+                due.append(service)
+        if not due:
+            return []
+        names = {service.host for service in due}
+        hypervisors = [record for record in await self._nova.hypervisors() if record.host in names]
+        rows, _missing = await self._hosts(hypervisors, due, model)
+        for row in rows:
+            self._strangers.pop(row.hostname, None)
+        return [UpsertHost(row) for row in rows]
+
+
+@asynccontextmanager
+async def _step(what: str, timeout_s: float) -> AsyncIterator[asyncio.TaskGroup]:
+    """Things done at once within a time; the first failure ends the rest and is the one raised."""
+    try:
+        async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
+            yield group
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    except TimeoutError:
+        raise DeadlineExceeded(f"{what}: not complete within {timeout_s:.0f} s.") from None

@@ -1,0 +1,179 @@
+"""Keeps the live model equal to the cloud: a full read at start and every period, polls between.
+
+A failed read changes nothing but the model's flags: the last good content stays, its age shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from trimtab_collector import counters
+from trimtab_collector.compute.reading import FullRead, IncrementalRead
+from trimtab_collector.live_model import Delta, LiveModel
+from trimtab_common.domain.changes import SetHealth
+from trimtab_common.domain.compute import ComputeModel
+from trimtab_common.domain.errors import TrimtabError
+from trimtab_common.runtime import logs
+from trimtab_common.runtime.clock import Clock
+
+log = structlog.get_logger(__name__)
+_RETRY_AFTER_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+_FULL_AFTER_GAP_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncSettings:
+    """How often. period_s: between full reads; poll_interval_s: between polls."""
+
+    period_s: float = 3600.0
+    poll_interval_s: float = 2.0
+    aggregates_every: int = 15
+
+
+class Source(Protocol):
+    """Where the model comes from: `ComputeReader`, or a fake."""
+
+    async def read_all(self, model: ComputeModel) -> FullRead:
+        """The whole cloud."""
+        ...
+
+    async def read_changes(
+        self, model: ComputeModel, since: datetime, *, with_aggregates: bool
+    ) -> IncrementalRead:
+        """What changed."""
+        ...
+
+
+class ComputeSync:
+    """The loop. One task runs `run`; `refresh` asks it for a full read now."""
+
+    def __init__(
+        self, live: LiveModel, source: Source, clock: Clock, settings: SyncSettings
+    ) -> None:
+        self._live = live
+        self._source = source
+        self._clock = clock
+        self._settings = settings
+        self._since: datetime | None = None
+        self._full_at = 0.0
+        self._good_at = 0.0
+        self._failures = 0
+        self._polls = 0
+        self._asked = asyncio.Event()
+        self._askers: list[asyncio.Future[None]] = []
+
+    async def run(self) -> None:
+        """Reads until cancelled."""
+        while True:
+            logs.bind_request_id()
+            await self.step()
+            await self._pause()
+
+    async def refresh(self) -> None:
+        """Returns when a full read that began after this call is applied; raises its error."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._askers.append(done)
+        self._asked.set()
+        await done
+
+    async def step(self) -> None:
+        """One read, whichever is due; failures are recorded, not raised."""
+        self._asked.clear()
+        askers, self._askers = self._askers, []
+        try:
+            if askers or self._full_is_due():
+                await self._read_all()
+            else:
+                await self._read_changes()
+        except TrimtabError as error:
+            self._failed(error)
+            _answer(askers, error)
+        else:
+            self._failures = 0
+            self._good_at = self._clock.monotonic()
+            _answer(askers, None)
+
+    def _full_is_due(self) -> bool:
+        now = self._clock.monotonic()
+        return (
+            self._since is None
+            or now - self._full_at >= self._settings.period_s
+            or now - self._good_at >= _FULL_AFTER_GAP_S
+        )
+
+    async def _read_all(self) -> None:
+        began = self._clock.monotonic()
+        model = self._live.model
+        with counters.SYNC_SECONDS.time():
+            read = await self._source.read_all(model)
+        changes = model.changes_to(read.hosts, read.servers, read.aggregates, read.health)
+        self._live.publish([Delta(changes=changes, cause="sync")])
+        self._live.mark_synced(full=True)
+        self._live.mark_built()
+        self._since, self._full_at = read.since, began
+        counters.observe(model)
+        log.info(
+            "read the cloud in full",
+            hosts=model.n_hosts,
+            servers=model.n_servers,
+            changes=len(changes),
+            partial=read.health.partial,
+            missing_hosts=list(read.health.missing_hosts[:10]),
+            took_s=round(self._clock.monotonic() - began, 3),
+        )
+
+    async def _read_changes(self) -> None:
+        assert self._since is not None  # noqa: S101, a full read came before
+        self._polls += 1
+        model = self._live.model
+        read = await self._source.read_changes(
+            model,
+            self._since,
+            with_aggregates=self._polls % self._settings.aggregates_every == 0,
+        )
+        changes = list(read.changes)
+        if model.health.stale_reason:
+            health = model.health
+            changes.append(SetHealth(health.partial, "", health.missing_hosts))
+        if self._live.publish([Delta(changes=changes, cause="poll")]):
+            log.debug("applied changes of the cloud", revision=model.revision)
+            counters.observe(model)
+        self._live.mark_synced(full=False)
+        self._since = read.since
+
+    def _failed(self, error: TrimtabError) -> None:
+        self._failures += 1
+        counters.FAILED_READS.inc()
+        log.warning("cannot read the cloud", problem=error.message, failures=self._failures)
+        self._live.problem = error.message
+        health = self._live.model.health
+        if self._live.built and not health.stale_reason:  # the first reason stands
+            stale = SetHealth(health.partial, error.message, health.missing_hosts)
+            self._live.publish([Delta(changes=[stale], cause="poll")])
+
+    async def _pause(self) -> None:
+        wait_s = self._settings.poll_interval_s
+        if self._failures:
+            wait_s = max(wait_s, _RETRY_AFTER_S[min(self._failures, len(_RETRY_AFTER_S)) - 1])
+        sleeping = asyncio.ensure_future(self._clock.sleep(wait_s))
+        asked = asyncio.ensure_future(self._asked.wait())
+        try:
+            await asyncio.wait({sleeping, asked}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            asked.cancel()
+
+
+def _answer(askers: list[asyncio.Future[None]], error: TrimtabError | None) -> None:
+    for asker in askers:
+        if asker.done():
+            continue
+        if error is None:
+            asker.set_result(None)
+        else:
+            asker.set_exception(error)

@@ -1,0 +1,55 @@
+"""The errors of OpenStack's APIs as ours.
+
+400 → InvalidArgument   401 → Unauthenticated   403 → PermissionDenied   404 → NotFound
+409 → Conflict   429, 5xx → Unavailable   anything else → CloudRefused
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trimtab_common.domain.errors import (
+    Conflict,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    TrimtabError,
+    Unauthenticated,
+    Unavailable,
+)
+
+_SERVER_ERROR = 500
+_BY_STATUS: dict[int, type[TrimtabError]] = {
+    400: InvalidArgument,
+    401: Unauthenticated,
+    403: PermissionDenied,
+    404: NotFound,
+    409: Conflict,
+    429: Unavailable,
+}
+
+
+class CloudRefused(FailedPrecondition):
+    """A service of the cloud refused in a way that has no class of its own."""
+
+    reason = "CLOUD_REFUSED"
+
+
+def from_status(status: int, body: Any, what: str) -> TrimtabError:
+    """The error for an answer of 400 and above, with the service's own words."""
+    kind = Unavailable if status >= _SERVER_ERROR else _BY_STATUS.get(status, CloudRefused)
+    words = _message(body)
+    return kind(f"{what}: {status}{': ' if words else ''}{words}", http_status=str(status))
+
+
+def _message(body: Any) -> str:
+    """Nova wraps {"badRequest": {"message"}}, Placement lists {"errors": [{"detail"}]}."""
+    if isinstance(body, dict):
+        for value in body.values():
+            if isinstance(value, dict) and isinstance(value.get("message"), str):
+                return str(value["message"])
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                return str(value[0].get("detail") or value[0].get("title") or "")
+        return ""
+    return body[:200] if isinstance(body, str) else ""

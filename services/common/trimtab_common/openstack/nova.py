@@ -1,0 +1,244 @@
+"""What collector reads from Nova: hypervisors, servers, services, aggregates, as plain records.
+
+Pages of at most 1,000 (C-043); each list asks for the newest microversion that still says what is
+needed. Writes belong to the applier and stand in a file of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from dateutil.parser import isoparse
+
+from trimtab_common.domain.errors import FailedPrecondition
+from trimtab_common.domain.snapshot import Aggregate
+from trimtab_common.openstack.session import CloudApi
+
+PAGE = 1000
+FLOOR = (2, 56)
+_HYPERVISORS_UP_TO = (2, 87)  # from 2.88 on Nova leaves out vcpus, memory and disk
+_SERVERS_UP_TO = (2, 96)  # pinned_availability_zone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HypervisorRecord:
+    """A hypervisor. host: its compute service's host; sizes None where Nova does not say."""
+
+    uuid: str
+    host: str
+    hostname: str
+    kind: str
+    up: bool
+    enabled: bool
+    disabled_reason: str | None
+    vcpus: int | None
+    memory_mib: int | None
+    disk_gib: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRecord:
+    """A server. `complete` False: its cell does not answer and Nova knows little (2.69).
+
+    root_gib is the flavor's, whether the server boots from an image or from a volume;
+    host "" when it is on none; task_state None when idle.
+    """
+
+    uuid: str
+    complete: bool
+    name: str = ""
+    vm_state: str = ""
+    task_state: str | None = None
+    host: str = ""
+    vcpus: int = 0
+    memory_mib: int = 0
+    root_gib: int = 0
+    ephemeral_gib: int = 0
+    swap_mib: int = 0
+    boots_from_image: bool = True
+    locked: bool = False
+    project_id: str = ""
+    metadata: Mapping[str, str]
+    extra_specs: Mapping[str, Any]
+    pinned_zone: str = ""
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRecord:
+    """A nova-compute service."""
+
+    host: str
+    zone: str
+    up: bool
+    enabled: bool
+    disabled_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPage:
+    """Some servers, and the cloud's clock when they were read."""
+
+    servers: tuple[ServerRecord, ...]
+    date: datetime
+
+
+class NovaReader(Protocol):
+    """Reads of the compute API."""
+
+    async def check_version(self) -> None:
+        """FailedPrecondition when the API is older than 2.56 (C-163)."""
+        ...
+
+    async def hypervisors(self) -> list[HypervisorRecord]:
+        """All hypervisors."""
+        ...
+
+    def servers(self, changed_since: datetime | None = None) -> AsyncIterator[ServerPage]:
+        """All servers of all projects; with a time those changed since, deleted ones too."""
+        ...
+
+    async def services(self) -> list[ServiceRecord]:
+        """All compute services."""
+        ...
+
+    async def aggregates(self) -> tuple[Aggregate, ...]:
+        """All host aggregates, by id."""
+        ...
+
+
+class Nova:
+    """A `NovaReader` over a session."""
+
+    def __init__(self, api: CloudApi) -> None:
+        self._api = api
+        self._newest: tuple[int, int] | None = None
+
+    async def check_version(self) -> None:
+        """FailedPrecondition when the API is older than 2.56."""
+        newest = await self._version()
+        if newest < FLOOR:
+            raise FailedPrecondition(
+                f"Nova offers API version {_text(newest)}; {_text(FLOOR)} or newer is needed."
+            )
+
+    async def hypervisors(self) -> list[HypervisorRecord]:
+        """All hypervisors, sizes included where Nova still gives them."""
+        version = _text(min(await self._version(), _HYPERVISORS_UP_TO))
+        found: list[HypervisorRecord] = []
+        marker = ""
+        while True:
+            params = {"limit": str(PAGE)} | ({"marker": marker} if marker else {})
+            answer = await self._api.get(
+                "compute", "/os-hypervisors/detail", params=params, microversion=version
+            )
+            page = answer.body["hypervisors"]
+            found += [_hypervisor(item) for item in page]
+            if not page or not answer.body.get("hypervisors_links"):
+                return found
+            marker = str(page[-1]["id"])
+
+    async def servers(self, changed_since: datetime | None = None) -> AsyncIterator[ServerPage]:
+        """All servers, page by page."""
+        version = _text(min(await self._version(), _SERVERS_UP_TO))
+        params = {"all_tenants": "1", "limit": str(PAGE)}
+        if changed_since is not None:
+            params["changes-since"] = changed_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        while True:
+            answer = await self._api.get(
+                "compute", "/servers/detail", params=params, microversion=version
+            )
+            page = answer.body["servers"]
+            yield ServerPage(tuple([_server(item) for item in page]), answer.date)
+            if not page or not answer.body.get("servers_links"):
+                return
+            params["marker"] = page[-1]["id"]
+
+    async def services(self) -> list[ServiceRecord]:
+        """All compute services."""
+        answer = await self._api.get(
+            "compute", "/os-services", params={"binary": "nova-compute"}, microversion="2.53"
+        )
+        return [_service(item) for item in answer.body["services"]]
+
+    async def aggregates(self) -> tuple[Aggregate, ...]:
+        """All host aggregates, by id."""
+        answer = await self._api.get("compute", "/os-aggregates", microversion="2.53")
+        found = [_aggregate(item) for item in answer.body["aggregates"]]
+        return tuple(sorted(found, key=lambda row: row.id))
+
+    async def _version(self) -> tuple[int, int]:
+        if self._newest is None:
+            self._newest = await self._api.max_microversion("compute")
+        return self._newest
+
+
+def _text(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+def _hypervisor(item: Mapping[str, Any]) -> HypervisorRecord:
+    service = item.get("service") or {}
+    return HypervisorRecord(
+        uuid=str(item["id"]),
+        host=service.get("host") or item["hypervisor_hostname"],
+        hostname=item["hypervisor_hostname"],
+        kind=item.get("hypervisor_type") or "",
+        up=item.get("state", "up") == "up",
+        enabled=item.get("status", "enabled") == "enabled",
+        disabled_reason=service.get("disabled_reason") or None,
+        vcpus=item.get("vcpus"),
+        memory_mib=item.get("memory_mb"),
+        disk_gib=item.get("local_gb"),
+    )
+
+
+def _server(item: Mapping[str, Any]) -> ServerRecord:
+    flavor = item.get("flavor")
+    if not isinstance(flavor, dict) or "vcpus" not in flavor:
+        return ServerRecord(uuid=item["id"], complete=False, metadata={}, extra_specs={})
+    created = item.get("created")
+    return ServerRecord(
+        uuid=item["id"],
+        complete=True,
+        name=item.get("name") or "",
+        vm_state=item.get("OS-EXT-STS:vm_state") or "",
+        task_state=item.get("OS-EXT-STS:task_state"),
+        host=item.get("OS-EXT-SRV-ATTR:host") or "",
+        vcpus=int(flavor["vcpus"]),
+        memory_mib=int(flavor["ram"]),
+        root_gib=int(flavor["disk"]),
+        ephemeral_gib=int(flavor.get("ephemeral") or 0),
+        swap_mib=int(flavor.get("swap") or 0),
+        boots_from_image=bool(item.get("image")),
+        locked=bool(item.get("locked")),
+        project_id=item.get("tenant_id") or "",
+        metadata=item.get("metadata") or {},
+        extra_specs=flavor.get("extra_specs") or {},
+        pinned_zone=item.get("pinned_availability_zone") or "",
+        created_at=isoparse(created) if created else None,
+    )
+
+
+def _service(item: Mapping[str, Any]) -> ServiceRecord:
+    return ServiceRecord(
+        host=item["host"],
+        zone=item.get("zone") or "",
+        up=item.get("state") == "up" and not item.get("forced_down"),
+        enabled=item.get("status") == "enabled",
+        disabled_reason=item.get("disabled_reason") or None,
+    )
+
+
+def _aggregate(item: Mapping[str, Any]) -> Aggregate:
+    metadata = item.get("metadata") or {}
+    return Aggregate(
+        id=int(item["id"]),
+        name=item["name"],
+        zone=item.get("availability_zone") or metadata.get("availability_zone"),
+        hosts=frozenset(item.get("hosts") or ()),
+        metadata=metadata,
+    )

@@ -1,0 +1,257 @@
+"""One authenticated session with a cloud: the only place where its APIs are called.
+
+openstacksdk gives the connection, the catalogue, the token and the microversions; what is read is
+the JSON of its session, never a resource object (12 ms of CPU each). Calls run in threads, have a
+deadline, and only reads are tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import orjson
+import structlog
+
+from trimtab_common.domain.errors import (
+    DeadlineExceeded,
+    InvalidArgument,
+    TrimtabError,
+    Unauthenticated,
+    Unavailable,
+)
+from trimtab_common.openstack.errors import from_status
+from trimtab_common.runtime import logs
+from trimtab_common.runtime.clock import Clock, SystemClock
+
+if TYPE_CHECKING:  # importing the SDK takes a second: done in a thread, at the first call
+    import requests
+    from openstack.connection import Connection
+
+log = structlog.get_logger(__name__)
+DEFAULT_TIMEOUT_S = 60.0
+_BAD_REQUEST = 400
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an API said. `body`: decoded JSON, None when empty; `date`: the server's clock."""
+
+    status: int
+    body: Any
+    date: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often a read is tried again when the service does not answer (C-015, C-164)."""
+
+    retries: int = 3
+    interval_s: float = 2.0
+
+
+class CloudApi(Protocol):
+    """What clients of single services need of a session."""
+
+    async def get(
+        self,
+        service: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        microversion: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> Answer:
+        """Reads, trying again when the service does not answer."""
+        ...
+
+    async def send(
+        self,
+        method: str,
+        service: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: Mapping[str, str] | None = None,
+        microversion: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> Answer:
+        """Calls once. Errors: those of `openstack.errors`, Unavailable, DeadlineExceeded."""
+        ...
+
+    async def max_microversion(self, service: str) -> tuple[int, int]:
+        """The newest microversion that the service offers; (0, 0) when it has none."""
+        ...
+
+
+class CloudSession:
+    """A `CloudApi` over openstacksdk. `connect` makes the connection; it may be called again."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        *,
+        retry: RetryPolicy | None = None,
+        clock: Clock | None = None,
+        max_threads: int = 16,
+    ) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._retry = retry or RetryPolicy()
+        self._clock = clock or SystemClock()
+        self._pool = ThreadPoolExecutor(max_threads, thread_name_prefix="openstack")
+        self._connecting = asyncio.Lock()
+
+    async def get(
+        self,
+        service: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        microversion: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> Answer:
+        """Reads; Unavailable only after the retries."""
+        for attempt in range(self._retry.retries + 1):
+            try:
+                return await self.send(
+                    "GET",
+                    service,
+                    path,
+                    params=params,
+                    microversion=microversion,
+                    timeout_s=timeout_s,
+                )
+            except (Unavailable, DeadlineExceeded) as error:
+                if attempt == self._retry.retries:
+                    raise
+                log.warning("trying again", service=service, path=path, problem=error.message)
+                jitter = random.uniform(0.5, 1.0)  # noqa: S311, so that replicas spread
+                await self._clock.sleep(self._retry.interval_s * jitter)
+        raise AssertionError  # the loop returns or raises
+
+    async def send(
+        self,
+        method: str,
+        service: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: Mapping[str, str] | None = None,
+        microversion: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> Answer:
+        """Calls once."""
+        call = functools.partial(
+            _call,
+            await self._connected(),
+            method,
+            service,
+            path,
+            json=body,
+            params=dict(params or {}),
+            microversion=microversion,
+            timeout=timeout_s,
+            global_request_id=logs.current_request_id(),
+        )
+        return await self._in_thread(call, f"{service} {method} {path}", timeout_s)
+
+    async def max_microversion(self, service: str) -> tuple[int, int]:
+        """The newest microversion that the service offers."""
+        connection = await self._connected()
+        call = functools.partial(_max_microversion, connection, service)
+        return await self._in_thread(call, f"{service} versions", DEFAULT_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Ends the threads and the connection."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._connection is not None:
+            self._connection.close()
+
+    async def _connected(self) -> Connection:
+        async with self._connecting:
+            if self._connection is None:
+                self._connection = await self._in_thread(
+                    self._connect, "connecting", DEFAULT_TIMEOUT_S
+                )
+            return self._connection
+
+    async def _in_thread(self, call: Callable[[], _T], what: str, timeout_s: float) -> _T:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout_s * 1.5):  # requests' own limit is by read
+                return await loop.run_in_executor(self._pool, _translating(call, what))
+        except TimeoutError:
+            raise DeadlineExceeded(f"{what}: no answer within {timeout_s:.0f} s.") from None
+
+
+def _translating(call: Callable[[], _T], what: str) -> Callable[[], _T]:
+    def translated() -> _T:
+        try:
+            return call()
+        except TrimtabError:
+            raise
+        except Exception as error:  # re-raised unless it is one of the SDK's
+            known = _as_ours(error, what)
+            if known is None:
+                raise
+            raise known from error
+
+    return translated
+
+
+def _as_ours(error: Exception, what: str) -> TrimtabError | None:
+    import requests  # noqa: PLC0415, see above
+    from keystoneauth1 import exceptions as ksa  # noqa: PLC0415, see above
+    from openstack import exceptions as sdk  # noqa: PLC0415, see above
+
+    match error:
+        case ksa.Unauthorized() | ksa.MissingAuthPlugin():
+            return Unauthenticated(f"{what}: Keystone refuses the credentials: {error}")
+        case ksa.ConnectTimeout() | requests.Timeout():
+            return DeadlineExceeded(f"{what}: {error}")
+        case sdk.ConfigException() | sdk.NotSupported():
+            return InvalidArgument(f"{what}: {error}")
+        case ksa.ClientException() | sdk.SDKException() | requests.RequestException():
+            return Unavailable(f"{what}: {error}")
+    return None
+
+
+def _call(connection: Connection, method: str, service: str, path: str, **options: Any) -> Answer:
+    proxy = getattr(connection, service)
+    response: requests.Response = proxy.request(
+        path, method, connect_retries=0, raise_exc=False, **options
+    )
+    content = response.content
+    body = _decoded(content) if content else None
+    if response.status_code >= _BAD_REQUEST:
+        raise from_status(response.status_code, body, f"{service} {method} {path}")
+    return Answer(response.status_code, body, _date(response))
+
+
+def _decoded(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return content.decode(errors="replace")
+
+
+def _date(response: requests.Response) -> datetime:
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
+
+
+def _max_microversion(connection: Connection, service: str) -> tuple[int, int]:
+    data = getattr(connection, service).get_endpoint_data()
+    newest = data.max_microversion if data is not None else None
+    return (newest[0], newest[1]) if newest else (0, 0)

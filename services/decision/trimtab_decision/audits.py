@@ -1,0 +1,286 @@
+"""Runs audits: claims what the record asks for, plans it, publishes the plan, ends the audit.
+
+On the main path: `sweep` runs at start and every two seconds; a wake-up only makes it run at once.
+The order of writes makes every crash harmless: the plan becomes visible in one step, then it is
+launched if the audit wants that, then the audit ends. A run that is repeated finds the plan of its
+own first attempt by its uuid and only does what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+
+from trimtab_common.domain.errors import AlreadyExists, Conflict, NotFound, TrimtabError
+from trimtab_common.domain.lifecycle import Actor, AuditState, AuditType, PlanState
+from trimtab_common.domain.records import ActionPlan, Audit, Lease
+from trimtab_common.runtime.clock import Clock
+from trimtab_common.store import Query, Session, Store, StoreBusy, StoreUnreachable
+from trimtab_decision import overlap, schedule
+from trimtab_decision.claims import Claim, Claims
+from trimtab_decision.errors import AuditGone
+from trimtab_decision.recommendation import Recommender, plan_uuid
+from trimtab_decision.settings import DecisionSettings
+
+log = structlog.get_logger(__name__)
+
+WakePlan = Callable[[str], Awaitable[None]]
+"""Tells applier that a plan may be runnable; must not raise."""
+
+_RENEWALS_PER_LEASE = 4
+
+
+class AuditRunner:
+    """Runs at most `max_audit_workers` audits at a time, each in a task of its own."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        claims: Claims,
+        recommender: Recommender,
+        wake_plan: WakePlan,
+        clock: Clock,
+        settings: DecisionSettings,
+    ) -> None:
+        self._store = store
+        self._claims = claims
+        self._recommender = recommender
+        self._wake_plan = wake_plan
+        self._clock = clock
+        self._settings = settings
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._held: dict[str, Claim] = {}
+        self._sweeping = asyncio.Lock()
+
+    async def sweep(self) -> None:
+        """Starts every ONESHOT and EVENT audit that asks for it, as far as there are workers."""
+        async with self._store.read() as session:
+            found = await session.audits.list(
+                Query(
+                    filters={
+                        "audit_type__in": [AuditType.ONESHOT, AuditType.EVENT],
+                        "state__in": [AuditState.PENDING, AuditState.ONGOING],
+                    }
+                )
+            )
+            found += await session.audits.list(
+                Query(
+                    filters={
+                        "audit_type": AuditType.EVENT,
+                        "state": AuditState.SUCCEEDED,
+                        "next_run_time__lte": self._clock.now(),
+                    }
+                )
+            )
+        await self.start(found)
+
+    async def wake(self, uuid: str) -> None:
+        """Looks at this audit now."""
+        try:
+            async with self._store.read() as session:
+                audit = await session.audits.get(uuid)
+        except NotFound:
+            return
+        if audit.audit_type is not AuditType.CONTINUOUS:  # those have a loop of their own
+            await self.start([audit])
+
+    async def start(self, audits: Iterable[Audit]) -> None:
+        """Claims those that are due while there are free workers, and runs them."""
+        now = self._clock.now()
+        async with self._sweeping:
+            for audit in audits:
+                if len(self._running) >= self._settings.max_audit_workers:
+                    return
+                if audit.uuid in self._running:
+                    continue
+                if not (schedule.is_due(audit, now) or self._claims.is_orphan(audit)):
+                    continue
+                claim = await self._claims.take(audit.uuid)
+                if claim is not None:
+                    self._launch(claim)
+
+    def _launch(self, claim: Claim) -> None:
+        uuid = claim.audit.uuid
+        self._held[uuid] = claim
+        task = asyncio.create_task(self._run(claim), name=f"audit-{uuid}")
+        self._running[uuid] = task
+        task.add_done_callback(lambda _: self._running.pop(uuid, None))
+
+    async def drain(self) -> None:
+        """Returns when no audit runs any more."""
+        while self._running:
+            await asyncio.wait(list(self._running.values()))
+
+    async def close(self) -> None:
+        """Stops every run; the audits stay ONGOING and are resumed by whoever comes next."""
+        for task in list(self._running.values()):
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        for claim in list(self._held.values()):  # those whose task had not taken its first step
+            await self._let_go(claim)
+
+    async def _run(self, claim: Claim) -> None:
+        work = asyncio.create_task(self._plan(claim))
+        keeper = asyncio.create_task(self._keep(claim, work))
+        try:
+            await work
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            if current is not None and current.cancelling():
+                raise
+        except Exception:  # the runner must live on; what is unknown here is left to a resume
+            log.exception("audit run ended in an unexpected way", audit=claim.audit.uuid)
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            await self._let_go(claim)
+
+    async def _let_go(self, claim: Claim) -> None:
+        self._held.pop(claim.audit.uuid, None)
+        try:
+            await self._claims.release(claim)
+        except TrimtabError as error:
+            log.warning("lease not released, it will end by itself", problem=error.message)
+
+    async def _keep(self, claim: Claim, work: asyncio.Task[None]) -> None:
+        """Renews the lease; stops the work when it is lost, or nobody wants it any more."""
+        kept = claim
+        while True:
+            await self._clock.sleep(self._settings.lease_s / _RENEWALS_PER_LEASE)
+            try:
+                renewed = await self._claims.renew(kept)
+            except TrimtabError as error:
+                log.warning("lease not renewed, trying again", problem=error.message)
+                continue
+            if renewed is None:
+                log.warning("audit is not ours any more", audit=claim.audit.uuid)
+                work.cancel()
+                return
+            kept = renewed
+
+    async def _plan(self, claim: Claim) -> None:
+        structlog.contextvars.bind_contextvars(audit=claim.audit.uuid)
+        if claim.audit.state is not AuditState.ONGOING:
+            return
+        try:
+            plan = await self._published(claim) or await self._publish(claim)
+            plan = await self._launch_plan(claim, plan)
+            await self._succeed(claim, plan)
+        except (Conflict, StoreBusy, StoreUnreachable) as error:
+            # not ours any more, or to be resumed by whoever reaches the record again
+            log.warning("audit run given up", problem=error.message)
+        except TrimtabError as error:
+            await self._fail(claim, error)
+        except Exception as error:
+            log.exception("audit run ended in an unexpected way")
+            unknown = f"Internal error: {type(error).__name__}. decision's log on "
+            unknown += f"{self._settings.host} has the trace."
+            await self._fail(claim, TrimtabError(unknown))
+
+    async def _published(self, claim: Claim) -> ActionPlan | None:
+        """The plan that an earlier attempt of this run published before it died."""
+        try:
+            async with self._store.read() as session:
+                return await session.action_plans.get(plan_uuid(claim.audit))
+        except NotFound:
+            return None
+
+    async def _publish(self, claim: Claim) -> ActionPlan:
+        recommendation = await self._recommender.recommend(claim.audit)
+        is_empty = not recommendation.actions
+        for is_last in (False, True):
+            try:
+                await self._check_wanted(claim)
+                plan = await self._store.publish_plan(
+                    recommendation.plan,
+                    recommendation.actions,
+                    cancel_recommended_of_audit=claim.audit.audit_type is AuditType.CONTINUOUS,
+                    state=PlanState.SUCCEEDED if is_empty else PlanState.RECOMMENDED,
+                    fence=claim.lease,
+                )
+            except AlreadyExists:
+                # half of it was left by an attempt that died; the store has removed it now
+                if is_last:
+                    raise
+            else:
+                log.info("plan published", plan=plan.uuid, actions=len(recommendation.actions))
+                return plan
+        raise AssertionError
+
+    async def _check_wanted(self, claim: Claim) -> None:
+        async with self._store.read() as session:
+            audit = await session.audits.get(claim.audit.uuid, show_deleted=True)
+        if audit.state is not AuditState.ONGOING:
+            raise AuditGone(f"Audit {audit.uuid} is {audit.state}; its plan is thrown away.")
+
+    async def _launch_plan(self, claim: Claim, plan: ActionPlan) -> ActionPlan:
+        """A-085: PENDING, for applier to take; A-086: SUPERSEDED beside a running plan."""
+        if not claim.audit.auto_trigger or plan.state is not PlanState.RECOMMENDED:
+            return plan
+        async with self._store.write() as session:
+            running = await overlap.running_plan_beside(session, plan)
+            if running is None:
+                return await self._move(session, plan, PlanState.PENDING, claim.lease)
+            message = f"An action plan is currently running: {running.uuid}"
+            return await self._move(session, plan, PlanState.SUPERSEDED, claim.lease, message)
+
+    async def _move(
+        self,
+        session: Session,
+        plan: ActionPlan,
+        target: PlanState,
+        lease: Lease,
+        message: str | None = None,
+    ) -> ActionPlan:
+        return await session.action_plans.transition(
+            plan.uuid,
+            to=target,
+            actor=Actor.DECISION,
+            source=PlanState.RECOMMENDED,
+            fence=lease,
+            status_message=message,
+        )
+
+    async def _succeed(self, claim: Claim, plan: ActionPlan) -> None:
+        audit = claim.audit
+        async with self._store.write() as session:
+            if audit.audit_type is AuditType.CONTINUOUS:
+                following = schedule.next_run(audit, self._clock.now())
+                await session.audits.update(
+                    audit.uuid, {"next_run_time": following}, fence=claim.lease
+                )
+            else:
+                await session.audits.transition(
+                    audit.uuid,
+                    to=AuditState.SUCCEEDED,
+                    actor=Actor.DECISION,
+                    source=AuditState.ONGOING,
+                    fence=claim.lease,
+                    next_run_time=None,
+                    status_message=None,
+                )
+        log.info("audit run succeeded", plan=plan.uuid, plan_state=str(plan.state))
+        if plan.state is PlanState.PENDING:
+            await self._wake_plan(plan.uuid)
+
+    async def _fail(self, claim: Claim, error: TrimtabError) -> None:
+        trace = error.details.get("trace")
+        log.error("audit failed", reason=error.reason, problem=error.message, trace=trace)
+        try:
+            async with self._store.write() as session:
+                await session.audits.transition(
+                    claim.audit.uuid,
+                    to=AuditState.FAILED,
+                    actor=Actor.DECISION,
+                    source=AuditState.ONGOING,
+                    fence=claim.lease,
+                    status_message=error.message,
+                    next_run_time=None,
+                )
+        except Conflict as lost:
+            log.info("audit run given up", problem=lost.message)

@@ -1,0 +1,154 @@
+"""Entry point of the decision service: wiring only. It holds no cloud credentials."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import structlog
+
+from trimtab.applier.v1 import applier_pb2, applier_pb2_grpc
+from trimtab.decision.v1 import decision_pb2, decision_pb2_grpc
+from trimtab_common.domain.scope import scoped
+from trimtab_common.runtime.channels import open_channel
+from trimtab_common.runtime.clock import Clock, SystemClock
+from trimtab_common.runtime.service import Service, run
+from trimtab_common.runtime.settings import CommonSettings, load
+from trimtab_common.store import open_store
+from trimtab_common.wire.replica import ModelReplica
+from trimtab_decision import membership, upkeep
+from trimtab_decision.audits import AuditRunner
+from trimtab_decision.claims import Claims
+from trimtab_decision.collector_metrics import CollectorMetrics
+from trimtab_decision.continuous import ContinuousAudits
+from trimtab_decision.plugins import load_registry
+from trimtab_decision.recommendation import Recommender
+from trimtab_decision.scoring_client import RemoteScoringEngines
+from trimtab_decision.servicer import DecisionServicer
+from trimtab_decision.settings import GROUPS, DecisionSettings
+from trimtab_decision.state import StrategyStates
+from trimtab_decision.syncer import Syncer
+from trimtab_decision.workers import Workers
+
+NAME = "trimtab-decision"
+_WAKE_TIMEOUT_S = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+async def build(common: CommonSettings, settings: DecisionSettings) -> Service:
+    """The service, not started: plug-ins loaded, workers warm, record open and synced."""
+    service = Service(NAME, common.decision, settings=common)
+    clock = SystemClock()
+    owner = f"decision@{settings.host}/{os.getpid()}/{uuid4().hex[:8]}"
+    registry = load_registry()
+    for group, name, error in registry.failures:
+        log.error("plug-in left out", group=group, plugin=name, problem=error)
+    store = await open_store(common.database, host=settings.host)
+    service.on_stop(store.close)
+    collector = open_channel(common.collector)
+    applier = open_channel(common.applier)
+    scoring = open_channel(common.scoring)
+    for channel in (collector, applier, scoring):
+        service.on_stop(channel.close)
+    workers = Workers(
+        count=settings.max_audit_workers,
+        timeout_s=settings.planning_timeout_s,
+        scoring_address=common.scoring,
+    )
+    service.on_stop(workers.close)
+    await workers.start()
+    replica = ModelReplica(collector)
+    metrics = CollectorMetrics(collector, timeout_s=settings.metrics_timeout_s)
+    runner = AuditRunner(
+        store=store,
+        claims=Claims(store=store, settings=settings, clock=clock, owner=owner),
+        recommender=Recommender(
+            store=store,
+            registry=registry,
+            thinker=workers,
+            model=replica,
+            metrics=metrics,
+            scope_model=scoped,
+            settings=settings,
+        ),
+        wake_plan=_waker(applier),
+        clock=clock,
+        settings=settings,
+    )
+    service.on_stop(runner.close)
+    syncer = Syncer(
+        store=store,
+        registry=registry,
+        scoring=RemoteScoringEngines(scoring),
+        settings=settings,
+        clock=clock,
+        owner=owner,
+    )
+    continuous = ContinuousAudits(store=store, runner=runner, clock=clock, settings=settings)
+
+    async def tidy() -> None:
+        await syncer.sync()
+        await upkeep.expire_plans(store, settings=settings, clock=clock)
+        await upkeep.remove_leftovers(store, clock=clock)
+
+    async def beat() -> None:
+        await membership.beat(store, settings.host)
+
+    service.background(replica.run, "model")
+    service.background(_every(clock, settings.heartbeat_interval_s, beat), "heartbeat")
+    service.background(_every(clock, settings.check_periodic_interval_s, tidy), "tidy")
+    service.background(_every(clock, settings.sweep_interval_s, runner.sweep), "sweep")
+    service.background(
+        _every(clock, settings.continuous_audit_interval_s, continuous.look), "continuous"
+    )
+    service.add(
+        DecisionServicer(
+            runner=runner,
+            states=StrategyStates(registry=registry, model=replica, metrics=metrics),
+        ),
+        decision_pb2_grpc.add_DecisionServiceServicer_to_server,
+        decision_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name,
+    )
+    return service
+
+
+def _every(
+    clock: Clock, interval_s: float, work: Callable[[], Awaitable[object]]
+) -> Callable[[], Coroutine[Any, Any, None]]:
+    """A background task: the work at once, then after each interval."""
+
+    async def repeat() -> None:
+        while True:
+            await work()
+            await clock.sleep(interval_s)
+
+    return repeat
+
+
+def _waker(channel: grpc.aio.Channel) -> Callable[[str], Awaitable[None]]:
+    """Tells applier about a plan; a lost wake-up costs two seconds, so it is only logged."""
+    stub = applier_pb2_grpc.ApplierServiceStub(channel)
+
+    async def wake(uuid: str) -> None:
+        try:
+            await stub.WakePlan(applier_pb2.WakePlanRequest(uuid=uuid), timeout=_WAKE_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            log.info("applier not woken, it will look by itself", problem=error.details())
+
+    return wake
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serves until told to stop; the exit code."""
+    common, conf = load(sys.argv[1:] if argv is None else argv, prog=NAME, groups=GROUPS)
+    settings = DecisionSettings.from_conf(conf, host=common.host)
+    return run(lambda: build(common, settings), settings=common, name=NAME)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Measured load for a strategy: which queries its parameters ask for, and who answers them.
+
+Only the metrics that a strategy declares are fetched, each with one bulk query for all resources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
+from trimtab_decision.framework.strategy import Strategy
+
+DEFAULT_PERIOD_S = 300
+DEFAULT_GRANULARITY_S = 300
+DEFAULT_AGGREGATE = "mean"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricQuery:
+    """One metric over the last `period_s`. `is_optional`: the plan does without it."""
+
+    metric: str
+    aggregate: str = DEFAULT_AGGREGATE
+    period_s: int = DEFAULT_PERIOD_S
+    granularity_s: int = DEFAULT_GRANULARITY_S
+    is_optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Datasource:
+    """A datasource of collector: whether it answers, and what it has."""
+
+    name: str
+    is_available: bool
+    problem: str
+    metrics: frozenset[str]
+
+
+class MetricsReader(Protocol):
+    """Asks collector for metrics."""
+
+    async def read(self, snapshot: ComputeSnapshot, queries: Sequence[MetricQuery]) -> MetricsTable:
+        """The values aligned with the snapshot.
+
+        MetricNotAvailable: nobody supplies a required one. CollectorUnreachable: no answer.
+        """
+
+    async def datasources(self) -> Sequence[Datasource]:
+        """The configured datasources, in order. CollectorUnreachable: no answer."""
+
+
+def queries_for(strategy: type[Strategy], parameters: Mapping[str, Any]) -> list[MetricQuery]:
+    """The queries of one run: `period(s)`, `granularity` and `aggregation_method` apply.
+
+    `periods` and `aggregation_method` may be one value, or one for instances and one for
+    compute nodes; the deprecated key `node` overrides `compute_node` when set (B-133).
+    """
+    optional = set(strategy.optional_metrics)
+    return [
+        MetricQuery(
+            metric=metric,
+            aggregate=str(
+                _of_kind(parameters.get("aggregation_method"), metric) or DEFAULT_AGGREGATE
+            ),
+            period_s=int(
+                _of_kind(parameters.get("periods", parameters.get("period")), metric)
+                or DEFAULT_PERIOD_S
+            ),
+            granularity_s=int(parameters.get("granularity") or DEFAULT_GRANULARITY_S),
+            is_optional=metric in optional,
+        )
+        for metric in strategy.metrics()
+    ]
+
+
+def _of_kind(value: Any, metric: str) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    if metric.startswith("host_"):
+        return value.get("node") or value.get("compute_node")
+    return value.get("instance")

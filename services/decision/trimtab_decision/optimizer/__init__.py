@@ -1,0 +1,1 @@
+"""The shared core of the compute strategies: eligibility, resource dimensions, packing, search."""

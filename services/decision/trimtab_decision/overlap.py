@@ -1,0 +1,29 @@
+"""Whether two plans touch the same resources (A-086, A-087)."""
+
+from __future__ import annotations
+
+from trimtab_common.domain.lifecycle import PlanState
+from trimtab_common.domain.records import Action, ActionPlan
+from trimtab_common.store import Query, Session
+
+RUNNING = (PlanState.PENDING, PlanState.ONGOING, PlanState.CANCELLING)
+
+
+async def running_plan_beside(session: Session, plan: ActionPlan) -> ActionPlan | None:
+    """A plan that runs or waits to, and touches a resource of this one; None when there is none."""
+    mine: set[str] | None = None
+    for other in await session.action_plans.list(Query(filters={"state__in": RUNNING})):
+        if other.uuid == plan.uuid:
+            continue
+        if mine is None:
+            mine = resources(await session.actions.list_of_plan(plan.uuid))
+        if mine & resources(await session.actions.list_of_plan(other.uuid)):
+            return other
+    return None
+
+
+def resources(actions: list[Action]) -> set[str]:
+    """What the actions change: servers, hosts, volumes, by the id or name that they carry."""
+    keys = ("resource_id", "resource_name")
+    found = {action.input_parameters.get(key) for action in actions for key in keys}
+    return {str(one) for one in found if one}

@@ -1,0 +1,58 @@
+"""Now and then: old plans expire, leftovers of crashes are removed (A-096)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+
+from trimtab_common.domain.errors import Conflict
+from trimtab_common.domain.lifecycle import Actor, PlanState
+from trimtab_common.runtime.clock import Clock
+from trimtab_common.store import Query, Store
+from trimtab_decision.settings import DecisionSettings
+
+log = structlog.get_logger(__name__)
+
+_PAGE = 200
+_UNPUBLISHED_AFTER = timedelta(hours=1)
+"""Storing a plan takes seconds; what is older was left by a process that died."""
+
+
+async def expire_plans(store: Store, *, settings: DecisionSettings, clock: Clock) -> int:
+    """RECOMMENDED plans older than `action_plan_expiry` become SUPERSEDED; how many did."""
+    if settings.action_plan_expiry_h == 0:
+        return 0
+    before = clock.now() - timedelta(hours=settings.action_plan_expiry_h)
+    query = Query(filters={"state": PlanState.RECOMMENDED, "created_at__lt": before}, limit=_PAGE)
+    expired = 0
+    while True:
+        async with store.read() as session:
+            plans = await session.action_plans.list(query)
+        for plan in plans:
+            expired += await _expire(store, plan.uuid)
+        if len(plans) < _PAGE:
+            return expired
+
+
+async def _expire(store: Store, uuid: str) -> int:
+    try:
+        async with store.write() as session:
+            await session.action_plans.transition(
+                uuid,
+                to=PlanState.SUPERSEDED,
+                actor=Actor.DECISION,
+                source=PlanState.RECOMMENDED,
+            )
+    except Conflict:
+        return 0  # started or deleted meanwhile
+    log.info("action plan expired", plan=uuid)
+    return 1
+
+
+async def remove_leftovers(store: Store, *, clock: Clock) -> None:
+    """What processes that died left half done."""
+    plans = await store.sweep_unpublished(clock.now() - _UNPUBLISHED_AFTER)
+    actions = await store.sweep_actions()
+    if plans or actions:
+        log.info("removed leftovers", plans=plans, actions=actions)

@@ -1,0 +1,253 @@
+"""Checks a finished plan against the snapshot it was made from; shares no code with the search.
+
+Strategy -> planner -> this -> the record. A target is reserved when a move starts and a source is
+released when it ends, and everything that the graph lets run together does: so the worst moment of
+every action is checked. Only what the plan itself causes or worsens counts, not what was wrong.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from trimtab_common.domain.snapshot import RESOURCES, ComputeSnapshot, ServerState
+from trimtab_decision.framework.planning import PlannedAction
+
+EPSILON = 1e-6
+UNKNOWN_HOST = -2
+LIVE = frozenset({ServerState.ACTIVE, ServerState.PAUSED})
+COLD = frozenset({ServerState.ACTIVE, ServerState.STOPPED})
+PREFIX_OF_OWN_REASONS = "watcher"
+
+
+class ViolationKind(StrEnum):
+    """What a plan may not do."""
+
+    OVER_CAPACITY = "over_capacity"
+    DOWN_TARGET = "down_target"
+    DISABLED_TARGET = "disabled_target"
+    FOREIGN_ENABLE = "enables_host_disabled_by_others"
+    DOWN_SOURCE = "down_source"
+    EXCLUDED_SERVER = "excluded_server"
+    MOVED_TWICE = "moved_twice"
+    WRONG_SOURCE = "wrong_source"
+    WRONG_STATE = "wrong_state"
+    WRONG_ZONE = "wrong_zone"
+    UNKNOWN_ELEMENT = "unknown_element"
+    BROKEN_GRAPH = "broken_graph"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One rule broken by one action."""
+
+    kind: ViolationKind
+    index: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """A migration as indexes. `target` -1: Nova chooses."""
+
+    index: int
+    server: int
+    source: int
+    target: int
+
+
+def verify(snapshot: ComputeSnapshot, planned: Sequence[PlannedAction]) -> list[Violation]:
+    """Every rule that the plan breaks, in plan order; [] for a clean plan."""
+    return _Verifier(snapshot, planned).run()
+
+
+class _Verifier:
+    def __init__(self, snapshot: ComputeSnapshot, planned: Sequence[PlannedAction]) -> None:
+        self.snapshot = snapshot
+        self.planned = planned
+        self.found: list[Violation] = []
+        self.hosts = {name: i for i, name in enumerate(snapshot.host_name)}
+        self.servers = {snapshot.uuid_of(i): i for i in range(snapshot.n_servers)}
+        self.switches: dict[int, list[tuple[int, bool]]] = defaultdict(list)
+        self.steps: list[_Step] = []
+        self.level: list[int] = []
+
+    def run(self) -> list[Violation]:
+        if self._graph():
+            self._read()
+            for step in self.steps:
+                self._target(step)
+            if self._is_layered():
+                self._capacity_by_layer()
+            else:
+                self._capacity_by_ancestors()
+        return sorted(self.found, key=lambda violation: violation.index)
+
+    def _add(self, kind: ViolationKind, index: int, detail: str) -> None:
+        self.found.append(Violation(kind=kind, index=index, detail=detail))
+
+    def _graph(self) -> bool:
+        for place, action in enumerate(self.planned):
+            if action.index != place or any(not 0 <= p < place for p in action.parents):
+                self._add(
+                    ViolationKind.BROKEN_GRAPH, place, "a parent does not come before its child"
+                )
+                return False
+            self.level.append(1 + max((self.level[p] for p in action.parents), default=-1))
+        return True
+
+    def _is_layered(self) -> bool:
+        """Whether each action waits for exactly the whole layer before its own."""
+        sizes: dict[int, int] = defaultdict(int)
+        for level in self.level:
+            sizes[level] += 1
+        return all(
+            all(self.level[p] == self.level[a.index] - 1 for p in a.parents)
+            and len(set(a.parents)) == (sizes[self.level[a.index] - 1] if a.parents else 0)
+            for a in self.planned
+        )
+
+    def _read(self) -> None:
+        moved: set[int] = set()
+        for step in self.planned:
+            kind, inputs = step.action.action_type, step.action.input_parameters
+            if kind == "change_nova_service_state":
+                self._read_switch(step)
+            elif kind in {"migrate", "stop", "resize"}:
+                server = self.servers.get(str(inputs.get("resource_id")))
+                if server is None:
+                    self._add(
+                        ViolationKind.UNKNOWN_ELEMENT,
+                        step.index,
+                        f"no server {inputs.get('resource_id')}",
+                    )
+                    continue
+                if self.snapshot.server_excluded[server]:
+                    self._add(ViolationKind.EXCLUDED_SERVER, step.index, self._name(server))
+                if kind == "migrate":
+                    if server in moved:
+                        self._add(ViolationKind.MOVED_TWICE, step.index, self._name(server))
+                    moved.add(server)
+                    self._read_move(step, server)
+
+    def _read_switch(self, step: PlannedAction) -> None:
+        inputs = step.action.input_parameters
+        host = self.hosts.get(str(inputs.get("resource_name")))
+        if host is None:
+            self._add(
+                ViolationKind.UNKNOWN_ELEMENT, step.index, f"no host {inputs.get('resource_name')}"
+            )
+            return
+        enable = inputs.get("state") == "enabled"
+        self.switches[host].append((step.index, enable))
+        reason = self.snapshot.host_disabled_reason[host] or ""
+        foreign = not reason.lower().startswith(PREFIX_OF_OWN_REASONS)
+        if enable and not self.snapshot.host_enabled[host] and foreign:
+            self._add(ViolationKind.FOREIGN_ENABLE, step.index, f"{self.snapshot.host_name[host]}")
+
+    def _read_move(self, step: PlannedAction, server: int) -> None:
+        inputs, snapshot = step.action.input_parameters, self.snapshot
+        source = self.hosts.get(str(inputs.get("source_node")), -1)
+        wanted = inputs.get("destination_node")
+        target = -1 if wanted is None else self.hosts.get(str(wanted), UNKNOWN_HOST)
+        if source < 0 or source != int(snapshot.server_host[server]):
+            self._add(
+                ViolationKind.WRONG_SOURCE,
+                step.index,
+                f"{self._name(server)} is not on {inputs.get('source_node')}",
+            )
+            return
+        if target in {UNKNOWN_HOST, source}:
+            self._add(ViolationKind.UNKNOWN_ELEMENT, step.index, f"{wanted} is no other host")
+            return
+        live = inputs.get("migration_type") == "live"
+        state = ServerState(int(snapshot.server_state[server]))
+        if state not in (LIVE if live else COLD):
+            self._add(
+                ViolationKind.WRONG_STATE, step.index, f"{self._name(server)} is {state.text}"
+            )
+        if not snapshot.host_up[source]:
+            self._add(ViolationKind.DOWN_SOURCE, step.index, snapshot.host_name[source])
+        self.steps.append(_Step(index=step.index, server=server, source=source, target=target))
+
+    def _target(self, step: _Step) -> None:
+        if step.target < 0:
+            return
+        snapshot, target = self.snapshot, step.target
+        if not snapshot.host_up[target]:
+            self._add(ViolationKind.DOWN_TARGET, step.index, snapshot.host_name[target])
+        enabled = bool(snapshot.host_enabled[target])
+        for index, enable in self.switches.get(target, ()):
+            if self.level[index] < self.level[step.index] or not enable:
+                enabled = enable
+        if not enabled:
+            self._add(ViolationKind.DISABLED_TARGET, step.index, snapshot.host_name[target])
+        zone = snapshot.server_pinned_zone.get(step.server)
+        zone_of_target = int(snapshot.host_zone[target])
+        if zone and (zone_of_target < 0 or snapshot.zones[zone_of_target] != zone):
+            self._add(
+                ViolationKind.WRONG_ZONE, step.index, f"{self._name(step.server)} belongs to {zone}"
+            )
+
+    def _capacity_by_layer(self) -> None:
+        used = self.snapshot.used().astype(np.float64)
+        capacity = self.snapshot.capacity()
+        layers: dict[int, list[_Step]] = defaultdict(list)
+        for step in self.steps:
+            layers[self.level[step.index]].append(step)
+        for _, steps in sorted(layers.items()):
+            arriving: dict[int, np.ndarray] = {}
+            for step in steps:
+                if step.target >= 0:
+                    demand = self.snapshot.server_demand[step.server]
+                    arriving[step.target] = arriving.get(step.target, 0) + demand
+            for host, demand in arriving.items():
+                used[host] += demand
+                over = (used[host] > capacity[host] + EPSILON) & (demand > 0)
+                first = next(step.index for step in steps if step.target == host)
+                self._over(first, host, over)
+            for step in steps:
+                used[step.source] -= self.snapshot.server_demand[step.server]
+
+    def _capacity_by_ancestors(self) -> None:
+        """The worst moment of a move: all that it need not wait for has started and not ended."""
+        before: list[int] = []
+        for action in self.planned:
+            mask = 0
+            for parent in action.parents:
+                mask |= before[parent] | (1 << parent)
+            before.append(mask)
+        used, capacity = self.snapshot.used().astype(np.float64), self.snapshot.capacity()
+        demand = self.snapshot.server_demand
+        by_target: dict[int, list[_Step]] = defaultdict(list)
+        by_source: dict[int, list[_Step]] = defaultdict(list)
+        for step in self.steps:
+            by_source[step.source].append(step)
+            if step.target >= 0:
+                by_target[step.target].append(step)
+        for host, arriving in by_target.items():
+            leaving = by_source.get(host, [])
+            for step in arriving:
+                worst = used[host].copy()
+                for other in arriving:
+                    if not before[other.index] >> step.index & 1:
+                        worst += demand[other.server]
+                released = [o.server for o in leaving if before[step.index] >> o.index & 1]
+                worst -= demand[released].sum(axis=0)
+                over = (worst > capacity[host] + EPSILON) & (demand[step.server] > 0)
+                self._over(step.index, host, over)
+
+    def _over(self, index: int, host: int, over: np.ndarray) -> None:
+        for axis in np.flatnonzero(over):
+            self._add(
+                ViolationKind.OVER_CAPACITY,
+                index,
+                f"{self.snapshot.host_name[host]} has not enough {RESOURCES[axis]}",
+            )
+
+    def _name(self, server: int) -> str:
+        return f"server {self.snapshot.uuid_of(server)}"

@@ -1,0 +1,100 @@
+"""The inside of a planning worker: reads questions from a pipe, answers each, ends with the pipe.
+
+Imported by the fork server before any worker starts, so it must not import grpc at its top: gRPC
+does not survive a fork. The pipe ends when the service does, however it ended, so no worker
+outlives it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from trimtab_common.domain.errors import TrimtabError
+from trimtab_decision.errors import StrategyFailed
+from trimtab_decision.framework import Registry, Scorer
+from trimtab_decision.plugins import load_registry
+
+Job = Callable[..., Any]
+
+SCORING_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a worker sends back: a result or one of our errors."""
+
+    result: Any = None
+    error: TrimtabError | None = None
+
+
+def serve(pipe: Connection, scoring_address: str | None) -> None:
+    """Loads the plug-ins, says ready, then answers jobs until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; main decides
+    registry = load_registry()
+    scorer = None if scoring_address is None else remote_scorer(scoring_address)
+    try:
+        pipe.send(Answer())
+        while True:
+            job, arguments = pipe.recv()
+            pipe.send_bytes(_packed(_answer(job, registry, scorer, arguments)))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _answer(
+    job: Job, registry: Registry, scorer: Scorer | None, arguments: dict[str, Any]
+) -> Answer:
+    try:
+        return Answer(result=job(registry, scorer, **arguments))
+    except TrimtabError as error:
+        return Answer(error=error)
+    except MemoryError:
+        return Answer(
+            error=StrategyFailed(
+                "Planning needs more memory than this machine gives. "
+                "Give the audit a smaller scope, or decision more memory."
+            )
+        )
+    except Exception as error:  # noqa: BLE001, the process must go on; the error is recorded
+        return Answer(error=StrategyFailed(f"Planning failed: {type(error).__name__}: {error}"))
+
+
+def _packed(answer: Answer) -> bytes:
+    """The answer as bytes; an error of a plug-in that cannot travel becomes a plain one."""
+    try:
+        packed = pickle.dumps(answer)
+        if answer.error is not None:
+            pickle.loads(packed)  # noqa: S301, our own bytes: proves that the other side can read it
+    except Exception:  # noqa: BLE001, pickling runs plug-ins' code
+        told = answer.error if answer.error is not None else "its solution cannot be transferred"
+        return pickle.dumps(Answer(error=StrategyFailed(f"Planning failed: {told}")))
+    return packed
+
+
+def remote_scorer(address: str) -> Scorer:
+    """Asks the scoring service at this address; the channel opens at the first question."""
+    stubs: list[Any] = []
+
+    def score(engine: str, features: Sequence[float]) -> Sequence[float]:
+        import grpc  # noqa: PLC0415, see the module's first lines
+
+        from trimtab.scoring.v1 import scoring_pb2, scoring_pb2_grpc  # noqa: PLC0415, imports grpc
+
+        if not stubs:
+            stubs.append(scoring_pb2_grpc.ScoringServiceStub(grpc.insecure_channel(address)))
+        request = scoring_pb2.CalculateScoreRequest(engine=engine, features=features)
+        try:
+            response = stubs[0].CalculateScore(request, timeout=SCORING_TIMEOUT_S)
+        except grpc.RpcError as error:
+            raise StrategyFailed(
+                f"Scoring engine {engine} did not answer: {error.code().name}: {error.details()}. "
+                f"Check that the scoring service runs at {address}."
+            ) from None
+        return tuple(response.scores)
+
+    return score

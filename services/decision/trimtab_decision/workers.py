@@ -1,0 +1,173 @@
+"""The planning workers: processes that think while the event loop stays free.
+
+On the main path: an audit's run calls `execute`, then `order`. Each worker is one process with
+one pipe, so that a plan that takes too long, or that nobody wants any more, is stopped by ending
+its process without touching the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from typing import Any, Protocol
+
+import structlog
+
+from trimtab_common.domain.errors import TrimtabError
+from trimtab_decision import execution, worker_process
+from trimtab_decision.errors import PlanningTimedOut, WorkerDied
+from trimtab_decision.execution import Execution, Outcome
+from trimtab_decision.framework import PlannedAction, Registry, Scorer, Solution
+
+log = structlog.get_logger(__name__)
+
+START_TIMEOUT_S = 60.0
+_END_TIMEOUT_S = 5.0
+
+
+class Thinker(Protocol):
+    """Runs strategies and planners somewhere."""
+
+    async def execute(self, question: Execution) -> Outcome:
+        """What the strategy proposes, checked. Raises what `execution.execute` does."""
+
+    async def order(
+        self, solution: Solution, *, planner: str, options: Mapping[str, Any]
+    ) -> tuple[PlannedAction, ...]:
+        """The solution's actions with their parents."""
+
+
+def _execute(registry: Registry, scorer: Scorer | None, *, question: Execution) -> Outcome:
+    return execution.execute(registry, question, scorer)
+
+
+def _order(
+    registry: Registry,
+    scorer: Scorer | None,
+    *,
+    solution: Solution,
+    planner: str,
+    options: Mapping[str, Any],
+) -> tuple[PlannedAction, ...]:
+    del scorer  # planners ask nobody
+    return execution.order(registry, solution, planner=planner, options=options)
+
+
+class _Worker:
+    """One process and our end of its pipe."""
+
+    def __init__(self, context: ForkServerContext, scoring_address: str | None) -> None:
+        self._pipe: Connection
+        self._pipe, theirs = context.Pipe()
+        self._process: ForkServerProcess = context.Process(
+            target=worker_process.serve, args=(theirs, scoring_address), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def receive(self, timeout_s: float) -> Any:
+        """The next answer; blocks, so call it in a thread."""
+        if not self._pipe.poll(timeout_s):
+            raise TimeoutError
+        answer: worker_process.Answer = self._pipe.recv()
+        if answer.error is not None:
+            raise answer.error
+        return answer.result
+
+    def ask(self, job: worker_process.Job, arguments: dict[str, Any], timeout_s: float) -> Any:
+        """The answer to one question; blocks, so call it in a thread."""
+        self._pipe.send((job, arguments))
+        return self.receive(timeout_s)
+
+    def end(self) -> None:
+        """Ends the process now; whoever waits in `ask` gets EOFError."""
+        self._process.kill()
+        self._process.join(_END_TIMEOUT_S)
+        self._pipe.close()
+
+
+class Workers:
+    """`count` warm processes; a question waits for a free one."""
+
+    def __init__(self, *, count: int, timeout_s: float, scoring_address: str | None = None) -> None:
+        self._count = count
+        self._timeout_s = timeout_s
+        self._scoring_address = scoring_address
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([worker_process.__name__])
+        self._free: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
+        self._all: set[_Worker] = set()
+
+    async def start(self) -> None:
+        """Starts every worker and waits until each has loaded the plug-ins."""
+        await asyncio.gather(*(self._add() for _ in range(self._count)))
+
+    async def _add(self) -> None:
+        worker = await asyncio.to_thread(_Worker, self._context, self._scoring_address)
+        self._all.add(worker)
+        try:
+            await asyncio.to_thread(worker.receive, START_TIMEOUT_S)
+        except (EOFError, OSError, TimeoutError):
+            self._all.discard(worker)
+            await asyncio.to_thread(worker.end)
+            raise WorkerDied(
+                "A planning worker did not start. Look at decision's log: a plug-in that cannot "
+                "be imported, or want of memory, are the usual causes."
+            ) from None
+        self._free.put_nowait(worker)
+
+    async def close(self) -> None:
+        """Ends every worker, whatever it does."""
+        for worker in list(self._all):
+            self._all.discard(worker)
+            await asyncio.to_thread(worker.end)
+
+    async def execute(self, question: Execution) -> Outcome:
+        """See Thinker; also PlanningTimedOut and WorkerDied."""
+        outcome: Outcome = await self._ask(_execute, {"question": question})
+        return outcome
+
+    async def order(
+        self, solution: Solution, *, planner: str, options: Mapping[str, Any]
+    ) -> tuple[PlannedAction, ...]:
+        """See Thinker; also PlanningTimedOut and WorkerDied."""
+        planned: tuple[PlannedAction, ...] = await self._ask(
+            _order, {"solution": solution, "planner": planner, "options": options}
+        )
+        return planned
+
+    async def _ask(self, job: worker_process.Job, arguments: dict[str, Any]) -> Any:
+        worker = await self._free.get()
+        is_good = False
+        try:
+            result = await asyncio.to_thread(worker.ask, job, arguments, self._timeout_s)
+            is_good = True
+        except TimeoutError:
+            raise PlanningTimedOut(
+                f"Planning took longer than {self._timeout_s:.0f} s and was stopped. Give the "
+                "audit a smaller scope, or raise [watcher_decision_engine] planning_timeout_s."
+            ) from None
+        except (EOFError, OSError):
+            raise WorkerDied(
+                "The process that planned this audit ended, most likely for want of memory. "
+                "Give the audit a smaller scope, or decision more memory."
+            ) from None
+        except TrimtabError:
+            is_good = True  # an answer like any other
+            raise
+        else:
+            return result
+        finally:
+            if is_good:
+                self._free.put_nowait(worker)
+            elif worker in self._all:  # else the service is closing
+                await asyncio.shield(self._replace(worker))
+
+    async def _replace(self, worker: _Worker) -> None:
+        log.warning("planning worker is replaced")
+        self._all.discard(worker)
+        await asyncio.to_thread(worker.end)
+        await self._add()
