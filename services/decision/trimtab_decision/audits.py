@@ -176,6 +176,11 @@ class AuditRunner:
             log.warning("audit run given up", problem=error.message)
         except TrimtabError as error:
             await self._fail(claim, error)
+        except Exception as error:
+            log.exception("audit run ended in an unexpected way")
+            unknown = f"Internal error: {type(error).__name__}. decision's log on "
+            unknown += f"{self._settings.host} has the trace."
+            await self._fail(claim, TrimtabError(unknown))
 
     async def _published(self, claim: Claim) -> ActionPlan | None:
         """The plan that an earlier attempt of this run published before it died."""

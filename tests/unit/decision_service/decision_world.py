@@ -201,7 +201,7 @@ class World:
         """A plan of some other audit with one action, moved to `state` as its owners do."""
         audit = audit or await self.add_audit(state=AuditState.SUCCEEDED)
         async with self.store.read() as session:
-            strategy = await session.strategies.get("dummy")
+            strategy = await session.strategies.get(audit.strategy_id)
         inputs = {"resource_id": resource} if resource else {}
         plan = await self.store.publish_plan(
             ActionPlan(uuid=str(uuid4()), audit_id=audit.id, strategy_id=strategy.id),
