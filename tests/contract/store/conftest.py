@@ -113,11 +113,22 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
+@pytest.fixture(scope="session")
+def migrated() -> set[str]:
+    """The servers' databases that are migrated already, which one asks them a hundred times else."""
+    return set()
+
+
 @pytest.fixture
-async def store(database_url: str, migrated_sqlite: Path, clock: FakeClock) -> AsyncIterator[Store]:
+async def store(
+    database_url: str, migrated_sqlite: Path, migrated: set[str], clock: FakeClock
+) -> AsyncIterator[Store]:
     if database_url.startswith(SQLITE):
         shutil.copy(migrated_sqlite, database_url.removeprefix(SQLITE))
-    opened = await open_store(database_url, migrate=True, host="node-1", now=clock.now)
+    elif database_url not in migrated:
+        await migrate.upgrade(database_url)
+        migrated.add(database_url)
+    opened = await open_store(database_url, host="node-1", now=clock.now)
     try:
         if opened.dialect != "sqlite":
             async with opened.write() as session:
