@@ -26,7 +26,7 @@ QUESTION = Execution(strategy="dummy", parameters={"para1": 1.0, "para2": "x"})
 
 def pid_of(workers):
     (worker,) = workers._all
-    return worker._process.pid
+    return worker.pid
 
 
 async def asked(workers, question=QUESTION):
