@@ -1,14 +1,14 @@
 """The inside of a planning worker: reads questions from a pipe, answers each, ends with the pipe.
 
-Imported by the fork server before any worker starts, so it must not import grpc at its top: gRPC
-does not survive a fork. The pipe ends when the service does, however it ended, so no worker
-outlives it.
+Started by `workers`. The pipe ends when the service does, however it ended, so no worker outlives
+it. Imports little, because that is what a start costs.
 """
 
 from __future__ import annotations
 
 import pickle
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,6 +37,11 @@ class Answer:
 
     result: Any = None
     error: TrimtabError | None = None
+
+
+def main() -> None:
+    """Arguments: the pipe's file descriptor, and scoring's address or nothing."""
+    serve(Connection(int(sys.argv[1])), sys.argv[2] or None)
 
 
 def serve(pipe: Connection, scoring_address: str | None) -> None:
@@ -86,7 +91,7 @@ def remote_scorer(address: str) -> Scorer:
     stubs: list[Any] = []
 
     def score(engine: str, features: Sequence[float]) -> Sequence[float]:
-        import grpc  # noqa: PLC0415, see the module's first lines
+        import grpc  # noqa: PLC0415, few strategies score
 
         from trimtab.scoring.v1 import scoring_pb2, scoring_pb2_grpc  # noqa: PLC0415, imports grpc
 

@@ -8,11 +8,11 @@ its process without touching the others.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.connection import Connection, Pipe
 from typing import Any, Protocol
 
 import structlog
@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 5.0
+_PROGRAM = "from trimtab_decision.worker_process import main; main()"
 
 
 class Thinking(Protocol):
@@ -50,14 +51,20 @@ class Thinker(Protocol):
 class _Worker:
     """One process and our end of its pipe."""
 
-    def __init__(self, context: ForkServerContext, scoring_address: str | None) -> None:
-        self._pipe: Connection
-        self._pipe, theirs = context.Pipe()
-        self._process: ForkServerProcess = context.Process(
-            target=worker_process.serve, args=(theirs, scoring_address), daemon=True
+    def __init__(self, scoring_address: str | None) -> None:
+        ours, theirs = Pipe()
+        self._pipe: Connection[Any, Any] = ours
+        # Not multiprocessing: it would import our whole main module again in each worker.
+        self._process = subprocess.Popen(  # noqa: S603, our own interpreter and our own words
+            [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno()), scoring_address or ""],
+            pass_fds=[theirs.fileno()],
         )
-        self._process.start()
         theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
 
     def receive(self, timeout_s: float) -> Any:
         """The next answer; blocks, so call it in a thread."""
@@ -76,7 +83,7 @@ class _Worker:
     def end(self) -> None:
         """Ends the process now; whoever waits in `ask` gets EOFError."""
         self._process.kill()
-        self._process.join(_END_TIMEOUT_S)
+        self._process.wait(_END_TIMEOUT_S)
         self._pipe.close()
 
 
@@ -87,8 +94,6 @@ class Workers:
         self._count = count
         self._timeout_s = timeout_s
         self._scoring_address = scoring_address
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([worker_process.__name__])
         self._free: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         self._all: set[_Worker] = set()
 
@@ -97,7 +102,7 @@ class Workers:
         await asyncio.gather(*(self._add() for _ in range(self._count)))
 
     async def _add(self) -> None:
-        worker = await asyncio.to_thread(_Worker, self._context, self._scoring_address)
+        worker = await asyncio.to_thread(_Worker, self._scoring_address)
         self._all.add(worker)
         try:
             await asyncio.to_thread(worker.receive, START_TIMEOUT_S)
