@@ -6,7 +6,6 @@ import contextlib
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import uvicorn
 
@@ -29,7 +28,6 @@ from trimtab_api.typed.gate import Gate
 from trimtab_api.typed.services import OpsService
 from trimtab_api.wake import GrpcWaker
 from trimtab_common.domain.errors import FailedPrecondition
-from trimtab_common.domain.snapshot import ComputeSnapshot
 from trimtab_common.runtime import service as services
 from trimtab_common.runtime import settings as runtime_settings
 from trimtab_common.runtime.channels import open_channel
@@ -58,7 +56,7 @@ async def build(common: CommonSettings, settings: ApiSettings) -> Service:
             "[trimtab]api_http to 127.0.0.1, or set [trimtab]insecure=true if that is wanted."
         )
     service = Service(NAME, common.api_grpc, settings=common)
-    store = await open_store(common.database, migrate=True, host=common.host)
+    store = await open_store(common.database, host=common.host)
     service.on_stop(store.close)
     decision, applier, collector = (
         open_channel(address) for address in (common.decision, common.applier, common.collector)
@@ -74,7 +72,6 @@ async def build(common: CommonSettings, settings: ApiSettings) -> Service:
         waker=waker,
         strategy_states=DecisionStates(decision),
         models=CollectorModels(collector),
-        scope_model=_cut_to_scope,
         settings=settings,
     )
     gate = Gate(authenticator=_authenticator(settings), policy=DefaultPolicy())
@@ -116,13 +113,6 @@ async def build(common: CommonSettings, settings: ApiSettings) -> Service:
     http = _http_server(api, common.api_http, settings)
     service.background(http.serve, "http door")
     return service
-
-
-def _cut_to_scope(snapshot: ComputeSnapshot, scope: Sequence[Any]) -> ComputeSnapshot:
-    raise FailedPrecondition(
-        f"This release cannot restrict the data model to an audit's scope of {len(scope)} parts "
-        f"(the model has {snapshot.n_hosts} hosts). Ask for it without audit_uuid."
-    )
 
 
 def _http_server(api: RestApi, address: str, settings: ApiSettings) -> HttpServer:

@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 
 from trimtab.model.v1 import model_pb2
-from trimtab_collector import watch
+from trimtab_collector import counters, watch
 from trimtab_collector.compute.scope_schema import SCOPE_SCHEMA_JSON
 from trimtab_collector.delta_log import Token
 from trimtab_collector.live_model import KIND, LiveModel
@@ -83,8 +83,9 @@ class ModelServicer:
             raise InvalidArgument(f"heartbeat_s must be 1 to 60, is {heartbeat_s}.")
         limits = watch.WatchLimits(heartbeat_s=heartbeat_s, max_stream_age_s=self._max_stream_age_s)
         token = Token.parse(request.resume_token) if request.resume_token else None
-        async for message in watch.watch(self._live, token, limits, self._clock):
-            yield message
+        with counters.WATCHERS.track_inprogress():
+            async for message in watch.watch(self._live, token, limits, self._clock):
+                yield message
 
     async def Refresh(  # noqa: N802, gRPC's name
         self, request: model_pb2.RefreshRequest, _context: Context

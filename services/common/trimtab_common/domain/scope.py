@@ -314,7 +314,7 @@ def _cut(
 
 
 def _select(column: Any, chosen: NDArray[np.intp]) -> Any:
-    """These rows of an array, a tuple or a sparse mapping by index; an unfilled column as it is."""
+    """These rows of an array, a tuple or a sparse mapping by index; a column not kept stays so."""
     if isinstance(column, np.ndarray):
         return column[chosen] if len(column) else column
     if isinstance(column, Mapping):

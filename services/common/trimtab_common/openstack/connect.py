@@ -7,13 +7,14 @@ a group without auth falls back to `[watcher_clients_auth]`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import openstack
-from keystoneauth1 import loading
-from openstack.connection import Connection
 from oslo_config import cfg
 
 from trimtab_common.domain.errors import FailedPrecondition
+
+if TYPE_CHECKING:  # importing the SDK takes a second: done in a thread, at the first call
+    from openstack.connection import Connection
 
 AUTH_GROUP = "watcher_clients_auth"
 GROUPS = ("nova", "placement")
@@ -25,6 +26,8 @@ NOVA_OPTS: Sequence[cfg.Opt] = [
 
 def register(conf: cfg.ConfigOpts, groups: Sequence[str] = GROUPS) -> None:
     """Registers keystoneauth's options in these groups and the fall-back group."""
+    from keystoneauth1 import loading  # noqa: PLC0415, see above
+
     for group in (AUTH_GROUP, *groups):
         loading.register_session_conf_options(conf, group)
         loading.register_auth_conf_options(conf, group)
@@ -40,7 +43,8 @@ def connector(
     FailedPrecondition when neither a cloud's name nor auth options are there.
     """
     if cloud:
-        return lambda: openstack.connect(cloud=cloud, app_name="trimtab")
+        return lambda: _from_yaml(cloud)
+    register(conf, groups)
     for group in (*groups, AUTH_GROUP):
         if conf[group].auth_type or conf[group].auth_section:
             return lambda: _from_conf(conf, group)
@@ -50,7 +54,16 @@ def connector(
     )
 
 
+def _from_yaml(cloud: str) -> Connection:
+    import openstack  # noqa: PLC0415, see above
+
+    return openstack.connect(cloud=cloud, app_name="trimtab")
+
+
 def _from_conf(conf: cfg.ConfigOpts, group: str) -> Connection:
+    from keystoneauth1 import loading  # noqa: PLC0415, see above
+    from openstack.connection import Connection  # noqa: PLC0415, see above
+
     auth = loading.load_auth_from_conf_options(conf, group)
     session = loading.load_session_from_conf_options(conf, group, auth=auth)
     return Connection(session=session, oslo_conf=conf, app_name="trimtab")

@@ -15,14 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import orjson
-import requests
 import structlog
-from keystoneauth1 import exceptions as ksa
-from openstack import exceptions as sdk
-from openstack.connection import Connection
 
 from trimtab_common.domain.errors import (
     DeadlineExceeded,
@@ -34,6 +30,10 @@ from trimtab_common.domain.errors import (
 from trimtab_common.openstack.errors import from_status
 from trimtab_common.runtime import logs
 from trimtab_common.runtime.clock import Clock, SystemClock
+
+if TYPE_CHECKING:  # importing the SDK takes a second: done in a thread, at the first call
+    import requests
+    from openstack.connection import Connection
 
 log = structlog.get_logger(__name__)
 DEFAULT_TIMEOUT_S = 60.0
@@ -199,16 +199,30 @@ def _translating(call: Callable[[], _T], what: str) -> Callable[[], _T]:
             return call()
         except TrimtabError:
             raise
-        except (ksa.Unauthorized, ksa.MissingAuthPlugin) as error:
-            raise Unauthenticated(f"{what}: Keystone refuses the credentials: {error}") from error
-        except (ksa.ConnectTimeout, requests.Timeout) as error:
-            raise DeadlineExceeded(f"{what}: {error}") from error
-        except (sdk.ConfigException, sdk.NotSupported) as error:
-            raise InvalidArgument(f"{what}: {error}") from error
-        except (ksa.ClientException, sdk.SDKException, requests.RequestException) as error:
-            raise Unavailable(f"{what}: {error}") from error
+        except Exception as error:  # re-raised unless it is one of the SDK's
+            known = _as_ours(error, what)
+            if known is None:
+                raise
+            raise known from error
 
     return translated
+
+
+def _as_ours(error: Exception, what: str) -> TrimtabError | None:
+    import requests  # noqa: PLC0415, see above
+    from keystoneauth1 import exceptions as ksa  # noqa: PLC0415, see above
+    from openstack import exceptions as sdk  # noqa: PLC0415, see above
+
+    match error:
+        case ksa.Unauthorized() | ksa.MissingAuthPlugin():
+            return Unauthenticated(f"{what}: Keystone refuses the credentials: {error}")
+        case ksa.ConnectTimeout() | requests.Timeout():
+            return DeadlineExceeded(f"{what}: {error}")
+        case sdk.ConfigException() | sdk.NotSupported():
+            return InvalidArgument(f"{what}: {error}")
+        case ksa.ClientException() | sdk.SDKException() | requests.RequestException():
+            return Unavailable(f"{what}: {error}")
+    return None
 
 
 def _call(connection: Connection, method: str, service: str, path: str, **options: Any) -> Answer:

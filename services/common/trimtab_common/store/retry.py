@@ -18,7 +18,7 @@ from trimtab_common.domain.errors import TrimtabError, Unavailable
 
 MAX_ATTEMPTS = 10
 DEADLINE_S = 20.0
-_FIRST_PAUSE_S = 0.01
+FIRST_PAUSE_S = 0.01
 _MAX_PAUSE_S = 1.0
 
 _POSTGRES_TRANSIENT = {"40001", "40P01", "55P03"}  # serialization, deadlock, lock not available
@@ -67,13 +67,15 @@ def translated(error: Exception) -> Exception:
     return error
 
 
-async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
+async def retried(
+    attempt: Callable[[], Awaitable[T]], *, first_pause_s: float = FIRST_PAUSE_S
+) -> T:
     """The result of `attempt`, tried again while the database is busy, with growing pauses.
 
     StoreBusy after MAX_ATTEMPTS or DEADLINE_S. `attempt` must be one whole transaction.
     """
     end = time.monotonic() + DEADLINE_S
-    pause_s = _FIRST_PAUSE_S
+    pause_s = first_pause_s
     for number in range(1, MAX_ATTEMPTS + 1):
         try:
             return await attempt()

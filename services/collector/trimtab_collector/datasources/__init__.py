@@ -1,0 +1,1 @@
+"""Datasources: where measured load comes from, whichever system keeps it."""
