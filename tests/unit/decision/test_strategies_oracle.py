@@ -100,7 +100,7 @@ def partly_drained(snapshot, after):
 @quick
 @given(clouds(), st.sampled_from([1.0, 0.7, 0.3]))
 def test_consolidation_is_clean_reproducible_and_never_worse(now, cc):
-    snapshot, metrics = now
+    snapshot, _ = now
     solution = run("vm_workload_consolidation", now, cc_cpu=cc)
     planned = plan(solution)
     assert verify(snapshot, planned) == []
