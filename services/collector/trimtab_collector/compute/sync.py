@@ -17,7 +17,7 @@ from trimtab_collector.compute.reading import FullRead, IncrementalRead
 from trimtab_collector.live_model import Delta, LiveModel
 from trimtab_common.domain.changes import SetHealth
 from trimtab_common.domain.compute import ComputeModel
-from trimtab_common.domain.errors import TrimtabError
+from trimtab_common.domain.errors import TrimtabError, Unavailable
 from trimtab_common.runtime import logs
 from trimtab_common.runtime.clock import Clock
 
@@ -97,6 +97,8 @@ class ComputeSync:
             self._failures = 0
             self._good_at = self._clock.monotonic()
             _answer(askers, None)
+        finally:
+            _answer(askers, Unavailable("The read was interrupted."))
 
     def _full_is_due(self) -> bool:
         now = self._clock.monotonic()
