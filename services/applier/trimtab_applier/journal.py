@@ -6,36 +6,34 @@ may skip an action and cancel a plan, a monitor may cancel it; anything else is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trimtab_applier.errors import LeaseLost, PlanInterrupted, status_message, why
 from trimtab_applier.lease import LeaseKeeper
-from trimtab_applier.ports import JournalSession, JournalStore
 from trimtab_common.domain.errors import Conflict
 from trimtab_common.domain.lifecycle import ActionState, Actor, PlanState
 from trimtab_common.domain.records import Action, ActionPlan, Json
+from trimtab_common.notify import payloads
+from trimtab_common.store import Session, Store
 
 BATCH = 100
 """Actions per transaction: each writes itself and up to three notifications, 500 rows at most."""
 
 
-def fault_of(error: BaseException | None) -> dict[str, str] | None:
+def fault_of(error: BaseException | None) -> payloads.Payload | None:
     """The `fault` of an error notification."""
     if error is None:
         return None
-    return {
-        "exception": type(error).__name__,
-        "exception_message": why(error),
-        "module_name": type(error).__module__,
-        "function_name": "",
-    }
+    kind = type(error)
+    return payloads.fault(exception=kind.__name__, message=why(error), module_name=kind.__module__)
 
 
 class Journal:
     """Reads and writes one plan under one lease."""
 
-    def __init__(self, store: JournalStore, keeper: LeaseKeeper, uuid: str) -> None:
+    def __init__(self, store: Store, keeper: LeaseKeeper, uuid: str) -> None:
         self._store = store
         self._keeper = keeper
         self.uuid = uuid
@@ -85,9 +83,22 @@ class Journal:
 
     async def announce_cancel(self) -> None:
         """The notification that cancelling begins."""
-        async with self._store.write() as session:
+
+        async def work(session: Session) -> None:
             plan = await session.action_plans.get(self.uuid)
             await session.outbox.emit("action_plan.cancel.start", plan)
+
+        await self._store.transact(work)
+
+    async def adopt(self, host: str) -> None:
+        """Records the host that goes on with a plan whose applier ended."""
+
+        async def work(session: Session) -> None:
+            await session.action_plans.update(
+                self.uuid, {"hostname": host}, fence=self._keeper.lease
+            )
+
+        await self._fenced(work)
 
     async def start_action(self, uuid: str, intent: Mapping[str, Json]) -> bool:
         """PENDING to ONGOING together with the intent. False: the api skipped it meanwhile.
@@ -95,7 +106,8 @@ class Journal:
         Raises:
             PlanInterrupted: the plan is not ONGOING any more.
         """
-        async with self._store.write() as session:
+
+        async def work(session: Session) -> bool:
             plan = await session.action_plans.get(self.uuid)
             if plan.state is not PlanState.ONGOING:
                 raise PlanInterrupted(f"Plan {self.uuid} is {plan.state}")
@@ -107,7 +119,9 @@ class Journal:
             except Conflict as conflict:
                 return await self._was_skipped(session, uuid, conflict)
             await session.outbox.emit("action.execution.start", action)
-        return True
+            return True
+
+        return await self._store.transact(work)
 
     async def end_action(
         self,
@@ -126,7 +140,8 @@ class Journal:
         Raises:
             LeaseLost: the action is in neither state.
         """
-        async with self._store.write() as session:
+
+        async def work(session: Session) -> ActionState:
             try:
                 action = await self._move(session, uuid, to, source, **columns)
             except Conflict as conflict:
@@ -134,7 +149,9 @@ class Journal:
                 return ActionState.SKIPPED
             if event is not None:
                 await _emit(session, event, action, error)
-        return to
+            return to
+
+        return await self._store.transact(work)
 
     async def end_pending(
         self,
@@ -146,16 +163,19 @@ class Journal:
     ) -> None:
         """Ends actions that never ran, in this order, in batches."""
         columns = {} if message is None else {"status_message": status_message(message)}
+
+        async def work(session: Session, chunk: Sequence[str]) -> None:
+            for uuid in chunk:
+                try:
+                    action = await self._move(session, uuid, to, ActionState.PENDING, **columns)
+                except Conflict as conflict:
+                    await self._was_skipped(session, uuid, conflict)
+                    continue
+                for event in events:
+                    await _emit(session, event, action, None)
+
         for chunk in _chunks(uuids, BATCH):
-            async with self._store.write() as session:
-                for uuid in chunk:
-                    try:
-                        action = await self._move(session, uuid, to, ActionState.PENDING, **columns)
-                    except Conflict as conflict:
-                        await self._was_skipped(session, uuid, conflict)
-                        continue
-                    for event in events:
-                        await _emit(session, event, action, None)
+            await self._store.transact(functools.partial(work, chunk=chunk))
 
     async def commit_intent(self, uuid: str, intent: Mapping[str, Json]) -> None:
         """What the action is about to do.
@@ -163,18 +183,22 @@ class Journal:
         Raises:
             LeaseLost: another owner has the plan.
         """
+
+        async def work(session: Session) -> None:
+            await session.actions.update(uuid, {"intent": dict(intent)}, fence=self._keeper.lease)
+
+        await self._fenced(work)
+
+    async def _fenced(self, work: Callable[[Session], Awaitable[None]]) -> None:
         self._keeper.check()
         try:
-            async with self._store.write() as session:
-                await session.actions.update(
-                    uuid, {"intent": dict(intent)}, fence=self._keeper.lease
-                )
+            await self._store.transact(work)
         except Conflict as conflict:
             raise LeaseLost(conflict.message) from conflict
 
     async def _move(
         self,
-        session: JournalSession,
+        session: Session,
         uuid: str,
         to: ActionState,
         source: ActionState,
@@ -200,17 +224,20 @@ class Journal:
         **columns: Any,
     ) -> None:
         self._keeper.check()
+
+        async def work(session: Session) -> None:
+            plan = await session.action_plans.transition(
+                self.uuid,
+                to=to,
+                actor=Actor.APPLIER,
+                source=source,
+                fence=self._keeper.lease,
+                **columns,
+            )
+            await _emit(session, event, plan, error)
+
         try:
-            async with self._store.write() as session:
-                plan = await session.action_plans.transition(
-                    self.uuid,
-                    to=to,
-                    actor=Actor.APPLIER,
-                    source=source,
-                    fence=self._keeper.lease,
-                    **columns,
-                )
-                await _emit(session, event, plan, error)
+            await self._store.transact(work)
         except Conflict as conflict:
             state = await self.plan_state()
             if state is source:
@@ -218,7 +245,7 @@ class Journal:
             raise PlanInterrupted(f"Plan {self.uuid} is {state}") from conflict
 
     @staticmethod
-    async def _was_skipped(session: JournalSession, uuid: str, conflict: Conflict) -> bool:
+    async def _was_skipped(session: Session, uuid: str, conflict: Conflict) -> bool:
         """False if the action is SKIPPED, so that `return await` reads well; else LeaseLost."""
         if (await session.actions.get(uuid)).state is ActionState.SKIPPED:
             return False
@@ -226,7 +253,7 @@ class Journal:
 
 
 async def _emit(
-    session: JournalSession, event: str, subject: Action | ActionPlan, error: BaseException | None
+    session: Session, event: str, subject: Action | ActionPlan, error: BaseException | None
 ) -> None:
     failed = event.endswith(".error")
     await session.outbox.emit(

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import structlog
 
 from trimtab_applier.errors import LeaseLost
-from trimtab_applier.ports import JournalStore
 from trimtab_common.domain.records import Lease
 from trimtab_common.runtime.clock import Clock
+from trimtab_common.store import Store
 
 log = structlog.get_logger(__name__)
 KIND = "action_plan"
@@ -34,7 +34,7 @@ class LeaseKeeper:
     """Holds one lease."""
 
     def __init__(
-        self, store: JournalStore, clock: Clock, terms: LeaseTerms, *, lease: Lease, until: float
+        self, store: Store, clock: Clock, terms: LeaseTerms, *, lease: Lease, until: float
     ) -> None:
         self._store = store
         self._clock = clock
@@ -44,12 +44,14 @@ class LeaseKeeper:
 
     @classmethod
     async def acquire(
-        cls, store: JournalStore, clock: Clock, terms: LeaseTerms, *, uuid: str, owner: str
+        cls, store: Store, clock: Clock, terms: LeaseTerms, *, uuid: str, owner: str
     ) -> LeaseKeeper | None:
         """Takes the lease of a plan that nobody holds; None when somebody does."""
         before = clock.monotonic()
-        async with store.write() as session:
-            lease = await session.leases.acquire(KIND, uuid, owner, terms.ttl_s + terms.margin_s)
+        stored_s = terms.ttl_s + terms.margin_s
+        lease = await store.transact(
+            lambda session: session.leases.acquire(KIND, uuid, owner, stored_s)
+        )
         if lease is None:
             return None
         return cls(store, clock, terms, lease=lease, until=before + terms.ttl_s)
@@ -85,10 +87,10 @@ class LeaseKeeper:
         """
         self.check()
         before = self._clock.monotonic()
-        async with self._store.write() as session:
-            renewed = await session.leases.renew(
-                self.lease, self._terms.ttl_s + self._terms.margin_s
-            )
+        stored_s = self._terms.ttl_s + self._terms.margin_s
+        renewed = await self._store.transact(
+            lambda session: session.leases.renew(self.lease, stored_s)
+        )
         if renewed is None:
             self._until = self._clock.monotonic() - 1.0
             raise LeaseLost(f"The lease on plan {self.lease.uuid} was taken over")
@@ -109,5 +111,4 @@ class LeaseKeeper:
 
     async def release(self) -> None:
         """Gives the plan to whoever wants it, now."""
-        async with self._store.write() as session:
-            await session.leases.release(self.lease)
+        await self._store.transact(lambda session: session.leases.release(self.lease))

@@ -89,6 +89,7 @@ class PlanRun:
             if self._settings.on_restart is OnRestart.CANCEL:
                 await self._cancel_as_interrupted(plan)
                 return
+            await self._journal.adopt(self._settings.host)
         elif plan.state is not PlanState.CANCELLING:
             return
         if plan.state is not PlanState.CANCELLING and await self._execute(plan, graph, group):

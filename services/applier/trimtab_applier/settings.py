@@ -11,7 +11,8 @@ from oslo_config import cfg
 
 from trimtab_applier.graph import ExecutionRule
 from trimtab_applier.lease import LeaseTerms
-from trimtab_common.domain.errors import InvalidArgument
+from trimtab_common.domain.errors import FailedPrecondition
+from trimtab_common.openstack import connect
 
 
 class OnRestart(StrEnum):
@@ -80,8 +81,7 @@ ENGINE_OPTS: Sequence[cfg.Opt] = [
 NOVA_OPTS: Sequence[cfg.Opt] = [
     cfg.IntOpt("migration_max_retries", default=180, min=1, help="Looks at a move this often."),
     cfg.FloatOpt("migration_interval", default=5.0, min=0.1, help="Times this many seconds."),
-    cfg.IntOpt("http_retries", default=3, min=1, help="Tries when Nova does not answer."),
-    cfg.FloatOpt("http_retry_interval", default=2.0, min=0.0, help="Seconds between them."),
+    *connect.NOVA_OPTS,
     cfg.FloatOpt("write_timeout", default=15.0, min=1.0, help="Limit of one write to Nova (s)."),
 ]
 GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
@@ -154,7 +154,7 @@ def from_conf(conf: cfg.ConfigOpts, *, host: str) -> ApplierSettings:
     """Freezes what oslo.config read.
 
     Raises:
-        InvalidArgument: a rule that is neither ALWAYS nor ANY, or a lease too short to write.
+        FailedPrecondition: a rule that is neither ALWAYS nor ANY, or a lease too short to write.
     """
     applier, engine, nova = (conf[group] for group in GROUPS)
     settings = ApplierSettings(
@@ -178,7 +178,7 @@ def from_conf(conf: cfg.ConfigOpts, *, host: str) -> ApplierSettings:
         ),
     )
     if settings.lease_s <= settings.nova.write_timeout_s:
-        raise InvalidArgument(
+        raise FailedPrecondition(
             f"[watcher_applier] lease_duration ({settings.lease_s:g} s) must be longer than "
             f"[nova] write_timeout ({settings.nova.write_timeout_s:g} s), or nothing can be written"
         )
@@ -189,6 +189,6 @@ def _rules(raw: Mapping[str, str]) -> dict[str, ExecutionRule]:
     try:
         return {strategy: ExecutionRule(rule.strip().upper()) for strategy, rule in raw.items()}
     except ValueError as error:
-        raise InvalidArgument(
+        raise FailedPrecondition(
             f"[watcher_workflow_engines.taskflow] action_execution_rule: {error}; use ALWAYS or ANY"
         ) from None

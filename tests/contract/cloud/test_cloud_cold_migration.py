@@ -50,7 +50,7 @@ def test_a_resize_moves_and_changes_the_flavor_and_a_revert_undoes_both(
     assert act(conn, active, resize={"flavorRef": bigger.id}).status_code == 202
     server = becomes(active, "VERIFY_RESIZE")
     assert server.flavor.name == bigger.name
-    assert list(held(active.id).values())[0]["VCPU"] == bigger.vcpus
+    assert next(iter(held(active.id).values()))["VCPU"] == bigger.vcpus
     assert latest_migration(active).migration_type == "resize"
     assert act(conn, active, revertResize=None).status_code == 202
     server = becomes(active, "ACTIVE")

@@ -103,9 +103,9 @@ def test_zones_are_made_by_aggregates(conn):
 def test_a_host_is_added_to_an_aggregate_and_removed(conn, service):
     aggregate = next(a for a in conn.compute.aggregates() if service.host not in a.hosts)
     assert service.host in conn.compute.add_host_to_aggregate(aggregate, service.host).hosts
-    assert service.host not in conn.compute.remove_host_from_aggregate(
-        aggregate, service.host
-    ).hosts
+    assert (
+        service.host not in conn.compute.remove_host_from_aggregate(aggregate, service.host).hosts
+    )
 
 
 @pytest.mark.parametrize("path", ["/os-hypervisors/detail", "/os-services", "/os-aggregates"])

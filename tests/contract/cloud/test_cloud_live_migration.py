@@ -63,9 +63,7 @@ def test_the_scheduler_chooses_a_host_when_none_is_named(conn, active, settled):
     assert settled(active).compute_host != active.compute_host
 
 
-def test_both_hosts_hold_resources_while_it_runs(
-    conn, active, other_host, slow, running, held
-):
+def test_both_hosts_hold_resources_while_it_runs(conn, active, other_host, slow, running, held):
     target = other_host(active)
     slow(active)
     migrate(conn, active, target)
@@ -184,9 +182,7 @@ def test_the_force_flag_ended_with_2_67(conn, active, other_host, settled):
     assert settled(active).compute_host == target
 
 
-def test_one_at_a_time_leaves_each_host_and_the_others_wait_in_the_queue(
-    conn, cloud, slow, eventually
-):
+def test_one_at_a_time_leaves_each_host_and_the_others_wait_in_the_queue(conn, slow, eventually):
     by_host = {}
     for server in conn.compute.servers(all_projects=True, status="ACTIVE"):
         by_host.setdefault(server.compute_host, []).append(server)
@@ -202,7 +198,7 @@ def test_one_at_a_time_leaves_each_host_and_the_others_wait_in_the_queue(
     assert conn.compute.get_server(pair[1].id).compute_host == pair[1].compute_host
 
 
-def test_a_queued_migration_cannot_be_aborted_before_2_65(conn, slow, eventually):
+def test_a_queued_migration_cannot_be_aborted_before_2_65(conn, slow):
     by_host = {}
     for server in conn.compute.servers(all_projects=True, status="ACTIVE"):
         by_host.setdefault(server.compute_host, []).append(server)
@@ -232,11 +228,14 @@ class TestAFullCloud:
             if conn.compute.get_server(filler.id).status == "ERROR":
                 break
         small = next(f for f in conn.compute.flavors() if f.name == "m1.tiny")
-        while conn.compute.get_server(
-            conn.compute.create_server(
-                name="filler", flavor_id=small.id, networks="none", host=target
-            ).id
-        ).status != "ERROR":
+        while (
+            conn.compute.get_server(
+                conn.compute.create_server(
+                    name="filler", flavor_id=small.id, networks="none", host=target
+                ).id
+            ).status
+            != "ERROR"
+        ):
             pass
         assert migrate(conn, active, target).status_code == 202
         assert settled(active).compute_host == active.compute_host

@@ -114,7 +114,7 @@ def test_a_created_server_lands_on_the_host_that_was_asked_for(conn, eventually)
     assert not shown.image
 
 
-def test_a_server_that_fits_nowhere_ends_in_error(conn, login):
+def test_a_server_that_fits_nowhere_ends_in_error(conn):
     flavor = max(conn.compute.flavors(), key=lambda f: f.vcpus)
     for host in conn.compute.services(binary="nova-compute"):
         conn.compute.disable_service(host)

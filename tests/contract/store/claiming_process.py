@@ -26,7 +26,7 @@ async def main(url: str, name: str) -> None:
             lease = await store.transact(work)
         except Conflict:
             return
-        print(uuid, lease.fence)
+        sys.stdout.write(f"{uuid} {lease.fence}\n")
 
     sys.stdin.readline()
     while True:

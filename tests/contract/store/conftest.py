@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import shutil
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,7 +24,7 @@ from trimtab_common.domain.records import (
     Strategy,
 )
 from trimtab_common.runtime.clock import FakeClock
-from trimtab_common.store import Store, open_store, tables
+from trimtab_common.store import Store, migrate, open_store, tables
 
 KINDS = ("sqlite", "postgresql", "mariadb")
 SQLITE = "sqlite+aiosqlite:///"
@@ -89,8 +91,11 @@ class World:
 
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file to copy, filled by the first test that needs it: migrating takes a second."""
-    return tmp_path_factory.mktemp("store") / "template.db"
+    """A file to copy, because migrating takes a second."""
+    path = tmp_path_factory.mktemp("store") / "template.db"
+    with ThreadPoolExecutor(1) as executor:  # a session fixture has no event loop of its own
+        executor.submit(lambda: asyncio.run(migrate.upgrade(f"{SQLITE}{path}"))).result()
+    return path
 
 
 @pytest.fixture(params=KINDS)
@@ -108,13 +113,22 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
+@pytest.fixture(scope="session")
+def migrated() -> set[str]:
+    """The servers' databases that are migrated already, which one asks them a hundred times else."""
+    return set()
+
+
 @pytest.fixture
-async def store(database_url: str, migrated_sqlite: Path, clock: FakeClock) -> AsyncIterator[Store]:
+async def store(
+    database_url: str, migrated_sqlite: Path, migrated: set[str], clock: FakeClock
+) -> AsyncIterator[Store]:
     if database_url.startswith(SQLITE):
-        if not migrated_sqlite.exists():
-            await (await open_store(f"{SQLITE}{migrated_sqlite}", migrate=True)).close()
         shutil.copy(migrated_sqlite, database_url.removeprefix(SQLITE))
-    opened = await open_store(database_url, migrate=True, host="node-1", now=clock.now)
+    elif database_url not in migrated:
+        await migrate.upgrade(database_url)
+        migrated.add(database_url)
+    opened = await open_store(database_url, host="node-1", now=clock.now)
     try:
         if opened.dialect != "sqlite":
             async with opened.write() as session:

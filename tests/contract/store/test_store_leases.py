@@ -105,9 +105,7 @@ async def test_a_lost_lease_stops_every_kind_of_write(world):
         assert len(await session.action_plans.list()) == 1
 
 
-async def test_without_a_clock_of_the_tests_a_lease_goes_by_the_databases_time(
-    store, database_url
-):
+async def test_without_a_clock_of_the_tests_a_lease_goes_by_the_databases_time(store, database_url):
     del store
     own = await open_store(database_url)
     try:

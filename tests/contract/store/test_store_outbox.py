@@ -91,7 +91,9 @@ async def test_events_beside_the_saves_carry_their_fault(world):
         await session.outbox.emit("audit.strategy.start", audit)
         await session.outbox.emit("action_plan.execution.start", plan)
         await session.outbox.emit("action.execution.error", action, priority="ERROR", fault=fault)
-    names = [(e.event_type, e.priority, e.payload["watcher_object.name"]) for e in await entries(world)]
+    names = [
+        (e.event_type, e.priority, e.payload["watcher_object.name"]) for e in await entries(world)
+    ]
     assert names == [
         ("audit.strategy.start", "INFO", "AuditActionPayload"),
         ("action_plan.execution.start", "INFO", "ActionPlanActionPayload"),
@@ -113,10 +115,13 @@ async def test_a_service_that_fails_is_told_with_warn(world):
 async def test_a_save_rolled_back_tells_nothing(world):
     audit = await world.audit()
     await world.forget_events()
+
+    async def half(session):
+        await session.audits.update(audit.uuid, {"name": "new"})
+        raise RuntimeError("stop")
+
     with pytest.raises(RuntimeError, match="stop"):
-        async with world.store.write() as session:
-            await session.audits.update(audit.uuid, {"name": "new"})
-            raise RuntimeError("stop")
+        await world.store.transact(half)
     assert await entries(world) == []
 
 
@@ -135,9 +140,7 @@ async def test_published_rows_are_not_seen_again_and_go_when_old(world):
 
 
 @pytest.mark.req("A-119")
-@pytest.mark.parametrize(
-    ("level", "expected"), [("", []), ("error", ["action.execution.error"])]
-)
+@pytest.mark.parametrize(("level", "expected"), [("", []), ("error", ["action.execution.error"])])
 async def test_below_the_notification_level_nothing_is_kept(world, database_url, level, expected):
     plan = await world.plan(1)
     await world.forget_events()

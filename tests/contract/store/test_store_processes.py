@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 SCRIPT = Path(__file__).with_name("claiming_process.py")
-PROCESSES = 3
+PROCESSES = 2
 AUDITS = 24
 
 

@@ -131,9 +131,7 @@ async def test_a_newer_plan_cancels_older_recommended_ones_of_its_audit_with_the
     publish = world.store.publish_plan
     other = await publish(world.plan_of(other_audit), world.actions(1))
     old = await publish(world.plan_of(audit), world.actions(3))
-    new = await publish(
-        world.plan_of(audit), world.actions(2), cancel_recommended_of_audit=True
-    )
+    new = await publish(world.plan_of(audit), world.actions(2), cancel_recommended_of_audit=True)
     async with world.store.read() as session:
         states = {plan.uuid: plan.state for plan in await session.action_plans.list()}
         progress = await session.actions.count_by_state(old.uuid)

@@ -57,6 +57,10 @@ class MemoryStore:
             await asyncio.sleep(0)
             self.tables = draft
 
+    async def transact(self, work: Any) -> Any:
+        async with self.write() as session:
+            return await work(session)
+
     async def close(self) -> None:
         pass
 
@@ -140,6 +144,12 @@ class _Leases:
         until_at = now + timedelta(seconds=ttl_s)
         self._rows[uuid] = Lease(kind=kind, uuid=uuid, owner=owner, fence=fence, until_at=until_at)
         return self._rows[uuid]
+
+    async def get(self, kind: str, uuid: str) -> Lease | None:
+        return self._rows.get(uuid)
+
+    async def now(self) -> Any:
+        return self._clock.now()
 
     async def renew(self, lease: Lease, ttl_s: float) -> Lease | None:
         try:

@@ -21,10 +21,15 @@ from decision_world import World
 def migrated(tmp_path_factory):
     path = tmp_path_factory.mktemp("migrated") / "trimtab.db"
 
-    async def migrate():
-        await (await open_store(f"sqlite+aiosqlite:///{path}", migrate=True)).close()
+    async def make():
+        """Migrated and synced once: each test copies the file and finds nothing left to sync."""
+        clock = FakeClock()
+        store = await open_store(f"sqlite+aiosqlite:///{path}", migrate=True, now=clock.now)
+        registry = load_registry(entry_points=False)
+        await World(store=store, clock=clock, registry=registry).syncer().sync()
+        await store.close()
 
-    asyncio.run(migrate())
+    asyncio.run(make())
     return path
 
 

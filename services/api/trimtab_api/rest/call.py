@@ -13,6 +13,7 @@ from trimtab_api.rest.render import Links, chunked, dumps
 from trimtab_api.rest.request import RestRequest, RestResponse
 
 JSON = ("content-type", "application/json")
+NO_CONTENT = 204
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,5 +55,5 @@ def created(value: Any, *, collection: str, ident: str, links: Links) -> RestRes
 
 
 def empty(status: int) -> RestResponse:
-    """202 or 204: no body."""
-    return RestResponse(status=status)
+    """202 or 204: no body. Only a 204 has no content type either, whichever the door."""
+    return RestResponse(status=status, headers=() if status == NO_CONTENT else (JSON,))

@@ -30,7 +30,7 @@ def preflight(request: RestRequest, allowed: Sequence[str]) -> RestResponse | No
         ("access-control-allow-headers", ALLOW_HEADERS),
         ("access-control-max-age", MAX_AGE_S),
     )
-    return RestResponse(status=200, headers=(*shared, *answers))
+    return RestResponse(status=204, headers=(*shared, *answers))
 
 
 def headers(request: RestRequest, allowed: Sequence[str]) -> Headers:

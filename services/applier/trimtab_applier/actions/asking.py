@@ -80,6 +80,6 @@ class Asking:
             return
         if self._answer is Answer.ACCEPTED:
             raise ActionFailed("Nova accepted the request and shows no trace of it")
-        if self._tries >= self._context.limits.http_retries:
+        if self._tries > self._context.limits.http_retries:
             raise ActionFailed(f"Outcome unknown, Nova shows no trace of it: {self._error}")
         await self.ask()

@@ -52,7 +52,7 @@ class ChangeNovaServiceState(ActionPlugin):
     async def execute(self) -> bool:
         """Sets the state, which may be done twice without harm."""
         last: OutcomeUnknown | None = None
-        for _ in range(self.context.limits.http_retries):
+        for _ in range(self.context.limits.http_retries + 1):
             try:
                 service = await self.context.write(self._set)
             except OutcomeUnknown as error:

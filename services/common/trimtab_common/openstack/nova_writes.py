@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from trimtab_common.domain.errors import (
     DeadlineExceeded,
@@ -19,9 +19,7 @@ from trimtab_common.domain.errors import (
     NotFound,
     Unavailable,
 )
-
-if TYPE_CHECKING:
-    from trimtab_common.openstack.session import CloudApi
+from trimtab_common.openstack.session import CloudApi
 
 COMPUTE = "compute"
 NEEDED_MICROVERSION = (2, 56)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+import sqlalchemy.exc as sa_exc
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -29,7 +30,10 @@ WRITES = "trimtab_writes"
 
 def parse_url(text: str) -> URL:
     """The URL with our driver filled in. InvalidArgument says which URLs work."""
-    url = make_url(text)
+    try:
+        url = make_url(text)
+    except (sa_exc.ArgumentError, ValueError) as error:
+        raise InvalidArgument(f"The database URL cannot be read: {error}") from error
     backend = url.get_backend_name()
     if backend not in DRIVERS:
         raise InvalidArgument(f"Unknown database {backend!r}; use one of {sorted(DRIVERS)}.")

@@ -14,11 +14,11 @@ from typing import TypeVar
 
 import sqlalchemy.exc as sa_exc
 
-from trimtab_common.domain.errors import TrimtabError, Unavailable
+from trimtab_common.domain.errors import InvalidArgument, TrimtabError, Unavailable
 
 MAX_ATTEMPTS = 10
 DEADLINE_S = 20.0
-_FIRST_PAUSE_S = 0.01
+FIRST_PAUSE_S = 0.01
 _MAX_PAUSE_S = 1.0
 
 _POSTGRES_TRANSIENT = {"40001", "40P01", "55P03"}  # serialization, deadlock, lock not available
@@ -60,6 +60,8 @@ def translated(error: Exception) -> Exception:
         return error.orig
     if is_transient(error):
         return StoreBusy(f"The database is busy, try again: {_first_line(error)}")
+    if isinstance(error, sa_exc.DataError):
+        return InvalidArgument(f"A value does not fit its column: {_first_line(error)}")
     if isinstance(error, sa_exc.DBAPIError) and error.connection_invalidated:
         return StoreUnreachable(f"The database connection broke: {_first_line(error)}")
     if isinstance(error, (sa_exc.InterfaceError, sa_exc.TimeoutError, OSError)):
@@ -67,13 +69,15 @@ def translated(error: Exception) -> Exception:
     return error
 
 
-async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
+async def retried(
+    attempt: Callable[[], Awaitable[T]], *, first_pause_s: float = FIRST_PAUSE_S
+) -> T:
     """The result of `attempt`, tried again while the database is busy, with growing pauses.
 
     StoreBusy after MAX_ATTEMPTS or DEADLINE_S. `attempt` must be one whole transaction.
     """
     end = time.monotonic() + DEADLINE_S
-    pause_s = _FIRST_PAUSE_S
+    pause_s = first_pause_s
     for number in range(1, MAX_ATTEMPTS + 1):
         try:
             return await attempt()

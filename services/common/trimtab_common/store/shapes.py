@@ -170,9 +170,11 @@ ACTIONS: Shape[records.Action] = Shape(
     resource=resources.ACTIONS,
     table=_actions,
     record=records.Action,
-    source=_actions.join(_plans, _plans.c.id == _actions.c.action_plan_id),
+    source=_actions.join(_plans, _plans.c.id == _actions.c.action_plan_id).join(
+        _audits, _audits.c.id == _plans.c.audit_id
+    ),
     joined={"action_plan_uuid": _plans.c.uuid},
-    names={},
+    names={"audit_uuid": (_audits.c.uuid, _audits.c.name)},
     converters={"state": ActionState, "parents": tuple},
     visible=_plans.c.visible == sa.true(),
     parent_deleted=_plans.c.deleted,

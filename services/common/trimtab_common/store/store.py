@@ -14,8 +14,14 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import sqlalchemy.exc as sa_exc
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+<<<<<<< HEAD
+from trimtab_common.domain.errors import FailedPrecondition
+=======
+from trimtab_common.domain.errors import TrimtabError
+>>>>>>> store
 from trimtab_common.domain.lifecycle import Actor, PlanState
 from trimtab_common.domain.records import Action, ActionPlan, Lease
 from trimtab_common.store import engine as engines
@@ -23,6 +29,12 @@ from trimtab_common.store import publish, retry, sweeps
 from trimtab_common.store.session import Session, StoreOptions
 
 T = TypeVar("T")
+<<<<<<< HEAD
+SCHEMA_REVISION = "0001"
+"""The newest migration; a constant, because finding it would import alembic at every start."""
+=======
+log = structlog.get_logger(__name__)
+>>>>>>> store
 
 
 class Store:
@@ -45,7 +57,7 @@ class Store:
     async def read(self) -> AsyncIterator[Session]:
         """A transaction that changes nothing. StoreBusy or StoreUnreachable when it cannot be."""
         async with self._begun(writes=False) as connection:
-            yield Session(connection, self.options)
+            yield Session(connection, self.options, writes=False)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Session]:
@@ -55,10 +67,16 @@ class Store:
         can repeat the whole block uses `transact`, which does.
         """
         async with self._writer or nullcontext(), self._begun(writes=True) as connection:
-            session = Session(connection, self.options)
+            session = Session(connection, self.options, writes=True)
             yield session
+        session.committed()
         for work in session.work_after_commit:
-            await work(self)
+            try:
+                await work(self)
+            except TrimtabError:
+                # The block itself is committed and must not look failed: `sweep_actions` does
+                # later what is left here.
+                log.warning("work after a commit is left to the sweep", exc_info=True)
 
     async def transact(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """Runs `work` in one write transaction, again from its start while the database is busy.
@@ -154,7 +172,8 @@ async def open_store(
     """Opens the database of this URL; with `migrate` its schema is brought up to date first.
 
     sqlite+aiosqlite:///path/file.db, postgresql+asyncpg://..., mysql+asyncmy://...
-    InvalidArgument for another URL; StoreUnreachable when nothing answers.
+    InvalidArgument for another URL; StoreUnreachable when nothing answers; FailedPrecondition
+    when the schema is not the one of this release.
     """
     parsed = engines.parse_url(url)
     if migrate:
@@ -166,9 +185,25 @@ async def open_store(
     options = StoreOptions(host=host, notification_level=notification_level, **extra)
     store = Store(engines.make_engine(parsed), options)
     try:
-        async with store.read() as session:
-            await session.execute(sa.select(1))
+        await _check_schema(store)
     except BaseException:
         await store.close()
         raise
     return store
+
+
+async def _check_schema(store: Store) -> None:
+    try:
+        async with store.read() as session:
+            found = (
+                await session.execute(sa.text("SELECT version_num FROM alembic_version"))
+            ).scalar()
+    except (sa_exc.ProgrammingError, sa_exc.OperationalError):
+        async with store.read() as session:  # tells a database that is away from one that is empty
+            await session.execute(sa.select(1))
+        found = None
+    if found != SCHEMA_REVISION:
+        raise FailedPrecondition(
+            f"The database has {'no schema' if found is None else f'schema {found}'}, "
+            f"this release needs {SCHEMA_REVISION}: run `trimtab db upgrade`."
+        )

@@ -5,6 +5,7 @@ Served without a token, as Prometheus itself, and with one, as Aetos: a bad toke
 
 import math
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -161,8 +162,7 @@ class _Prometheus:
             self._cloud.identity.check(token)
         given = dict(request.query_params)
         if request.method == "POST":
-            async with request.form() as form:
-                given |= {name: str(value) for name, value in form.items()}
+            given |= dict(parse_qsl((await request.body()).decode(errors="replace")))
         return given
 
     def _moment(self, given: dict[str, str], name: str, default: float | None = None) -> float:

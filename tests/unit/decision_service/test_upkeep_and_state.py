@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import pytest
+
+from trimtab_common.domain.lifecycle import PlanState
+from trimtab_common.store import Query
+from trimtab_decision import membership, upkeep
+from trimtab_decision.errors import CollectorUnreachable
+from trimtab_decision.framework import Registry, Strategy
+from trimtab_decision.framework.errors import UnknownPlugin
+from trimtab_decision.goals import GOALS
+from trimtab_decision.metrics import Datasource
+from trimtab_decision.plugins import PLANNERS
+from trimtab_decision.settings import DecisionSettings
+from trimtab_decision.state import Row, StrategyStates
+from trimtab_decision.strategies.dummy.strategy import Dummy
+
+DAY_S = 86_400
+
+
+@pytest.mark.req("A-096")
+@pytest.mark.parametrize(
+    ("age_s", "hours", "expected"),
+    [
+        (DAY_S, 24, PlanState.RECOMMENDED),
+        (DAY_S + 1, 24, PlanState.SUPERSEDED),
+        (DAY_S * 100, 0, PlanState.RECOMMENDED),
+        (3601, 1, PlanState.SUPERSEDED),
+    ],
+)
+async def test_recommended_plans_strictly_older_than_the_limit_expire(
+    world, age_s, hours, expected
+):
+    plan = await world.add_plan()
+    started = await world.add_plan(PlanState.PENDING)
+    await world.clock.advance(age_s)
+    settings = DecisionSettings(action_plan_expiry_h=hours)
+    await upkeep.expire_plans(world.store, settings=settings, clock=world.clock)
+    async with world.store.read() as session:
+        assert (await session.action_plans.get(plan.uuid)).state is expected
+        assert (await session.action_plans.get(started.uuid)).state is PlanState.PENDING
+
+
+@pytest.mark.req("A-113")
+async def test_the_first_heartbeat_makes_the_row_and_later_ones_keep_it_alive(world):
+    await membership.beat(world.store, "node-1")
+    await world.clock.advance(60)
+    await membership.beat(world.store, "node-1")
+    async with world.store.read() as session:
+        (service,) = await session.services.list(Query())
+    assert (service.name, service.host) == ("watcher-decision-engine", "node-1")
+    assert service.last_seen_up == world.clock.now()
+
+
+class Measuring(Strategy):
+    name = "measuring"
+    display_name = "Measuring"
+    goal_name = "dummy"
+    required_metrics = ("host_cpu_usage",)
+    optional_metrics = ("host_power",)
+
+    def do_execute(self, context, solution):
+        raise NotImplementedError
+
+
+class Plain(Measuring):
+    name = "plain"
+    required_metrics = ()
+    optional_metrics = ()
+
+
+@pytest.fixture
+def registry():
+    return Registry(goals=GOALS, strategies=[Dummy, Measuring, Plain], planners=PLANNERS)
+
+
+@pytest.fixture
+def states(world):
+    return StrategyStates(registry=world.registry, model=world.model, metrics=world.metrics)
+
+
+MODELS = [
+    {"compute_model": "available"},
+    {"storage_model": "not available"},
+    {"baremetal_model": "not available"},
+]
+
+
+@pytest.mark.req("A-041", "B-046")
+async def test_a_strategy_without_metrics_presents_no_datasource(states):
+    assert await states.of("plain") == [
+        Row(
+            type="Datasource",
+            state="Datasource is not presented for this strategy",
+            mandatory=True,
+        ),
+        Row(type="Metrics", state=[], mandatory=False),
+        Row(type="CDM", state=MODELS, mandatory=True),
+        Row(type="Name", state="plain", mandatory=False),
+    ]
+
+
+def source(name, *metrics, is_available=True):
+    return Datasource(
+        name=name,
+        is_available=is_available,
+        problem="" if is_available else "connection refused",
+        metrics=frozenset(metrics),
+    )
+
+
+@pytest.mark.req("A-041", "A-042", "B-035")
+@pytest.mark.parametrize(
+    ("sources", "state", "metrics"),
+    [
+        (
+            [source("prometheus", "host_cpu_usage")],
+            "prometheus: available",
+            ["available", "not available"],
+        ),
+        (
+            [source("gnocchi"), source("prometheus", "host_cpu_usage", "host_power")],
+            "prometheus: available",
+            ["available", "available"],
+        ),
+        (
+            [source("prometheus", is_available=False)],
+            "prometheus: not available",
+            ["not available", "not available"],
+        ),
+        ([], "none: not available", ["not available", "not available"]),
+    ],
+)
+async def test_datasource_and_metrics_are_those_of_the_best_datasource(
+    world, states, sources, state, metrics
+):
+    world.metrics.sources = sources
+    datasource, found, *_ = await states.of("measuring")
+    assert (datasource.type, datasource.state) == ("Datasource", state)
+    assert found.state == [{"host_cpu_usage": metrics[0]}, {"host_power": metrics[1]}]
+
+
+async def test_what_does_not_answer_is_said_in_the_comment(world, states):
+    world.metrics.error = CollectorUnreachable("collector does not answer")
+    world.model.now = None
+    datasource, _, model, _ = await states.of("measuring")
+    assert datasource.comment == "collector does not answer"
+    assert model.state[0] == {"compute_model": "not available"}
+    assert model.comment == "not connected to collector yet"
+
+
+async def test_an_unknown_strategy_is_not_found(states):
+    with pytest.raises(UnknownPlugin):
+        await states.of("nobody")
