@@ -17,11 +17,7 @@ import sqlalchemy.exc as sa_exc
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-<<<<<<< HEAD
-from trimtab_common.domain.errors import FailedPrecondition
-=======
-from trimtab_common.domain.errors import TrimtabError
->>>>>>> store
+from trimtab_common.domain.errors import FailedPrecondition, TrimtabError
 from trimtab_common.domain.lifecycle import Actor, PlanState
 from trimtab_common.domain.records import Action, ActionPlan, Lease
 from trimtab_common.store import engine as engines
@@ -29,12 +25,9 @@ from trimtab_common.store import publish, retry, sweeps
 from trimtab_common.store.session import Session, StoreOptions
 
 T = TypeVar("T")
-<<<<<<< HEAD
+log = structlog.get_logger(__name__)
 SCHEMA_REVISION = "0001"
 """The newest migration; a constant, because finding it would import alembic at every start."""
-=======
-log = structlog.get_logger(__name__)
->>>>>>> store
 
 
 class Store:
