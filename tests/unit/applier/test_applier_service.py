@@ -47,9 +47,7 @@ async def test_the_service_runs_what_the_record_shows_when_it_is_woken(store):
             texts = await session.action_descriptions.all()
             (beat,) = await session.services.list()
             events = [entry.event_type for entry in await session.outbox.unpublished(1000)]
-        assert texts["migrate"] == (
-            "Moving a VM instance from source_node to destination_node"
-        )
+        assert texts["migrate"] == ("Moving a VM instance from source_node to destination_node")
         assert set(texts) >= {"nop", "sleep", "change_nova_service_state", "resize", "stop"}
         assert (beat.name, beat.host) == ("watcher-applier", "node-1")
         assert [e for e in events if "execution" in e] == [
@@ -65,9 +63,7 @@ async def test_the_service_runs_what_the_record_shows_when_it_is_woken(store):
 def settings_of(tmp_path: Path, text: str) -> ApplierSettings:
     path = tmp_path / "trimtab.conf"
     path.write_text(text)
-    common, conf = load(
-        ["--host", "node-1", "--config-file", str(path)], prog=NAME, groups=GROUPS
-    )
+    common, conf = load(["--host", "node-1", "--config-file", str(path)], prog=NAME, groups=GROUPS)
     return from_conf(conf, host=common.host)
 
 

@@ -201,7 +201,7 @@ async def test_a_read_is_tried_again(cloud):
 
 
 async def test_a_user_without_rights_is_told_so(cloud):
-    session = cloud_session(cloud, "demo")
+    session = cloud_session(cloud, "member")
     with pytest.raises(PermissionDenied):
         await nova_client(session).live_migrate(next(iter(cloud.state.servers)), None)
     await session.close()
