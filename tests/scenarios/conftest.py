@@ -181,7 +181,6 @@ def make_world(empty_database, tmp_path) -> WorldFactory:
             waker=waker,
             strategy_states=FakeDecision(),
             models=collector,
-            scope_model=lambda snapshot, scope: snapshot,
             settings=ApiSettings(**settings),
         )
         api = RestApi(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trimtab_api import idents
+from trimtab_api import idents, scopes
 from trimtab_api.ports import Deps
 from trimtab_common.domain.errors import InvalidArgument, NotFound
 from trimtab_common.domain.resources import AUDITS
@@ -32,7 +32,7 @@ async def of_audit(deps: Deps, audit: str | None, *, with_extended: bool) -> lis
     if snapshot is None:
         return []
     if scope:
-        snapshot = deps.scope_model(snapshot, scope)
+        snapshot = scopes.cut(snapshot, scope)
     return list(rows(snapshot, with_extended=with_extended))
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import uvicorn
 
@@ -29,7 +29,6 @@ from trimtab_api.typed.gate import Gate
 from trimtab_api.typed.services import OpsService
 from trimtab_api.wake import GrpcWaker
 from trimtab_common.domain.errors import FailedPrecondition
-from trimtab_common.domain.snapshot import ComputeSnapshot
 from trimtab_common.runtime import service as services
 from trimtab_common.runtime import settings as runtime_settings
 from trimtab_common.runtime.channels import open_channel
@@ -42,12 +41,37 @@ NAME = "api"
 
 
 class HttpServer(uvicorn.Server):
-    """Uvicorn inside a service that handles the signals itself."""
+    """Uvicorn inside a service that handles the signals itself and owns the address."""
+
+    def __init__(self, config: uvicorn.Config, address: str) -> None:
+        super().__init__(config)
+        self._listener = _listen(address)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leaves SIGTERM and SIGINT to `runtime.service`."""
         yield
+
+    async def run_door(self) -> None:
+        """Serves until cancelled."""
+        await self.serve(sockets=[self._listener.dup()])  # uvicorn closes what it is given
+
+    async def close(self) -> None:
+        """Gives the address back."""
+        self._listener.close()
+
+
+def _listen(address: str) -> socket.socket:
+    """FailedPrecondition when the address is taken; uvicorn itself would end the process."""
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=2048)
+    except OSError as error:
+        raise FailedPrecondition(
+            f"api cannot listen for HTTP on {address}: {error.strerror}. Stop what listens there "
+            "or choose another address as [trimtab]api_http."
+        ) from None
 
 
 async def build(common: CommonSettings, settings: ApiSettings) -> Service:
@@ -58,7 +82,7 @@ async def build(common: CommonSettings, settings: ApiSettings) -> Service:
             "[trimtab]api_http to 127.0.0.1, or set [trimtab]insecure=true if that is wanted."
         )
     service = Service(NAME, common.api_grpc, settings=common)
-    store = await open_store(common.database, migrate=True, host=common.host)
+    store = await open_store(common.database, host=common.host)
     service.on_stop(store.close)
     decision, applier, collector = (
         open_channel(address) for address in (common.decision, common.applier, common.collector)
@@ -74,7 +98,6 @@ async def build(common: CommonSettings, settings: ApiSettings) -> Service:
         waker=waker,
         strategy_states=DecisionStates(decision),
         models=CollectorModels(collector),
-        scope_model=_cut_to_scope,
         settings=settings,
     )
     gate = Gate(authenticator=_authenticator(settings), policy=DefaultPolicy())
@@ -114,19 +137,12 @@ async def build(common: CommonSettings, settings: ApiSettings) -> Service:
         full_name = module.DESCRIPTOR.services_by_name[name].full_name
         service.add(servicer, add_to_server, full_name)
     http = _http_server(api, common.api_http, settings)
-    service.background(http.serve, "http door")
+    service.on_stop(http.close)
+    service.background(http.run_door, "http door")
     return service
 
 
-def _cut_to_scope(snapshot: ComputeSnapshot, scope: Sequence[Any]) -> ComputeSnapshot:
-    raise FailedPrecondition(
-        f"This release cannot restrict the data model to an audit's scope of {len(scope)} parts "
-        f"(the model has {snapshot.n_hosts} hosts). Ask for it without audit_uuid."
-    )
-
-
 def _http_server(api: RestApi, address: str, settings: ApiSettings) -> HttpServer:
-    host, _, port = address.rpartition(":")
     app = asgi.create_app(
         api,
         max_body_bytes=settings.max_body_bytes,
@@ -135,15 +151,14 @@ def _http_server(api: RestApi, address: str, settings: ApiSettings) -> HttpServe
     return HttpServer(
         uvicorn.Config(
             app,
-            host=host.strip("[]"),
-            port=int(port),
             log_config=None,
             access_log=False,
             lifespan="off",
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=5,
-        )
+        ),
+        address,
     )
 
 

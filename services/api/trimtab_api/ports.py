@@ -60,5 +60,4 @@ class Deps:
     waker: Waker
     strategy_states: StrategyStates
     models: Models
-    scope_model: Callable[[ComputeSnapshot, Sequence[Any]], ComputeSnapshot]
     settings: ApiSettings

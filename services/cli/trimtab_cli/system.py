@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from trimtab_cli import gateway
 from trimtab_cli.ports import Ports
 from trimtab_cli.processes import Child, StartError, Supervisor
+from trimtab_common.store.migrate import upgrade
 
 SERVICES = ("collector", "scoring", "decision", "applier", "api")
 READY_TIMEOUT_S = 60.0
@@ -51,6 +53,10 @@ class System:
         return f"http://127.0.0.1:{self.ports.gateway}"
 
     @property
+    def _database(self) -> str:
+        return self.spec.database or f"sqlite+aiosqlite:///{self.spec.state_dir}/trimtab.db"
+
+    @property
     def asgi_url(self) -> str:
         """The ASGI door of api."""
         return f"http://127.0.0.1:{self.ports.api_http}"
@@ -80,6 +86,7 @@ class System:
         if self.spec.cloud is None:
             self._start_fakecloud()
         config = self._write_config()
+        asyncio.run(upgrade(self._database))
         for name in SERVICES:
             self._spawn(name, [str(_bin(f"trimtab-{name}")), "--config-file", str(config)])
         self._start_envoy()
@@ -136,11 +143,10 @@ class System:
     def _write_config(self) -> Path:
         """The one configuration file that all services read."""
         ports, cloud = self.ports, self.spec.cloud or "watcher"
-        database = self.spec.database or f"sqlite+aiosqlite:///{self.spec.state_dir}/trimtab.db"
         addresses = "\n".join(f"{n} = {self._address(n)}" for n in SERVICES if n != "api")
         text = f"""\
 [database]
-connection = {database}
+connection = {self._database}
 [trimtab]
 api_http = 127.0.0.1:{ports.api_http}
 api_grpc = 127.0.0.1:{ports.grpc("api")}

@@ -21,7 +21,7 @@ from trimtab_common.store import Query, Session, Store, StoreBusy, StoreUnreacha
 from trimtab_decision import overlap, schedule
 from trimtab_decision.claims import Claim, Claims
 from trimtab_decision.errors import AuditGone
-from trimtab_decision.recommendation import Recommender, plan_uuid
+from trimtab_decision.recommendation import Recommendation, Recommender, plan_uuid
 from trimtab_decision.settings import DecisionSettings
 
 log = structlog.get_logger(__name__)
@@ -168,9 +168,14 @@ class AuditRunner:
         if claim.audit.state is not AuditState.ONGOING:
             return
         try:
-            plan = await self._published(claim) or await self._publish(claim)
+            message = None
+            plan = await self._published(claim)
+            if plan is None:
+                made = await self._recommender.recommend(claim.audit)
+                message = "; ".join(made.messages) or None
+                plan = await self._publish(claim, made)
             plan = await self._launch_plan(claim, plan)
-            await self._succeed(claim, plan)
+            await self._succeed(claim, plan, message)
         except (Conflict, StoreBusy, StoreUnreachable) as error:
             # not ours any more, or to be resumed by whoever reaches the record again
             log.warning("audit run given up", problem=error.message)
@@ -190,8 +195,7 @@ class AuditRunner:
         except NotFound:
             return None
 
-    async def _publish(self, claim: Claim) -> ActionPlan:
-        recommendation = await self._recommender.recommend(claim.audit)
+    async def _publish(self, claim: Claim, recommendation: Recommendation) -> ActionPlan:
         is_empty = not recommendation.actions
         for is_last in (False, True):
             try:
@@ -246,13 +250,16 @@ class AuditRunner:
             status_message=message,
         )
 
-    async def _succeed(self, claim: Claim, plan: ActionPlan) -> None:
+    async def _succeed(self, claim: Claim, plan: ActionPlan, message: str | None) -> None:
+        """The audit's run is over. `message`: what the strategy has to say, in no way an error."""
         audit = claim.audit
         async with self._store.write() as session:
             if audit.audit_type is AuditType.CONTINUOUS:
                 following = schedule.next_run(audit, self._clock.now())
                 await session.audits.update(
-                    audit.uuid, {"next_run_time": following}, fence=claim.lease
+                    audit.uuid,
+                    {"next_run_time": following, "status_message": message},
+                    fence=claim.lease,
                 )
             else:
                 await session.audits.transition(
@@ -262,7 +269,7 @@ class AuditRunner:
                     source=AuditState.ONGOING,
                     fence=claim.lease,
                     next_run_time=None,
-                    status_message=None,
+                    status_message=message,
                 )
         log.info("audit run succeeded", plan=plan.uuid, plan_state=str(plan.state))
         if plan.state is PlanState.PENDING:

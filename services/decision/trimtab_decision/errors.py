@@ -1,8 +1,6 @@
 """What can go wrong around a strategy; those inside it are in `framework/errors.py`.
 
 TrimtabError
-├── InvalidArgument
-│   └── ParametersRefused      the audit's parameters break the strategy's schema
 ├── FailedPrecondition
 │   ├── ClusterStateStale      the model is older than allowed, or collector says so
 │   ├── PlanRefused            the verifier found that the plan breaks a rule
@@ -23,16 +21,9 @@ from trimtab_common.domain.errors import (
     Conflict,
     DeadlineExceeded,
     FailedPrecondition,
-    InvalidArgument,
     StaleModel,
     Unavailable,
 )
-
-
-class ParametersRefused(InvalidArgument):
-    """The audit's parameters break the strategy's schema (B-031)."""
-
-    reason = "PARAMETERS_REFUSED"
 
 
 class ClusterStateStale(StaleModel):

@@ -1,79 +1,142 @@
-"""What one planning worker does: run the strategy, verify its plan, measure it, order it.
+"""What one planning worker does: cut to scope, run the strategy, measure, order, verify.
 
 Runs in a worker process, so everything that goes in and out can be pickled, and nothing here
-knows the store, the network or the clock.
+knows the store, the network or the clock. The same strategy, planner and verifier as in simulate.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trimtab_common.domain.errors import TrimtabError
+from trimtab_common.domain.errors import Bug, TrimtabError
 from trimtab_common.domain.records import EfficacyIndicator
+from trimtab_common.domain.scope import scoped
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_decision import efficacy
-from trimtab_decision.errors import StrategyFailed
-from trimtab_decision.framework import PlannedAction, Registry, Scorer, Solution, StrategyContext
+from trimtab_decision.errors import PlanRefused, StrategyFailed
+from trimtab_decision.framework import (
+    PlannedAction,
+    Registry,
+    Scorer,
+    Solution,
+    Strategy,
+    StrategyContext,
+)
+from trimtab_decision.verifier import Violation, verify
+
+_VIOLATIONS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """The question to a worker."""
+    """The question: `compute` and `metrics` are the whole model, aligned; the scope cuts both."""
 
     strategy: str
     parameters: Mapping[str, Any]
     compute: ComputeSnapshot | None = None
     metrics: MetricsTable = field(default_factory=MetricsTable)
+    scope: Sequence[Any] = ()
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The answer: a solution that passed the verifier, and what it promises."""
+    """What the strategy promises. The actions stay on the desk until they are ordered."""
 
-    solution: Solution
+    n_actions: int
     indicators: tuple[EfficacyIndicator, ...]
     global_efficacy: list[dict[str, Any]]
+    messages: tuple[str, ...]
+    rejections: Mapping[str, int]
 
 
-def execute(registry: Registry, execution: Execution, score: Scorer | None = None) -> Outcome:
-    """Runs the strategy and checks what it gives.
+class Desk:
+    """Where one plan is worked out: `execute`, then `order`."""
 
-    Raises what the strategy raises of our errors; StrategyFailed for anything else, with the
-    trace in its details; PlanRefused when the verifier finds a violation.
-    """
-    strategy = registry.strategy(execution.strategy)
-    scorer = {} if score is None else {"score": score}
-    context = StrategyContext(
-        compute=execution.compute,
-        metrics=execution.metrics,
-        parameters=execution.parameters,
-        seed=execution.seed,
-        **scorer,
+    def __init__(self, registry: Registry, score: Scorer | None = None) -> None:
+        self._registry = registry
+        self._score = score
+        self._compute: ComputeSnapshot | None = None
+        self._solution: Solution | None = None
+
+    def execute(self, question: Execution) -> Outcome:
+        """Runs the strategy and measures what it gives.
+
+        Raises what the strategy raises of our errors; StrategyFailed for anything else, with the
+        trace in its details; the errors of efficacy.
+        """
+        strategy = self._registry.strategy(question.strategy)
+        compute, metrics, warnings = _cut(question)
+        extra = {} if self._score is None else {"score": self._score}
+        context = StrategyContext(
+            compute=compute,
+            metrics=metrics,
+            parameters=question.parameters,
+            seed=question.seed,
+            **extra,
+        )
+        solution = _run(strategy, context)
+        for warning in warnings:
+            solution.note(warning)
+        goal = self._registry.goal(strategy.goal_name)
+        self._compute, self._solution = compute, solution
+        return Outcome(
+            n_actions=len(solution.actions),
+            global_efficacy=efficacy.global_efficacy(goal, solution),
+            indicators=efficacy.indicator_records(goal, solution),
+            messages=tuple(solution.messages),
+            rejections=dict(solution.rejections),
+        )
+
+    def order(self, planner: str, options: Mapping[str, Any]) -> tuple[PlannedAction, ...]:
+        """The actions with their parents, by the planner of this name.
+
+        PlanRefused when the verifier finds a violation. Clears the desk.
+        """
+        solution, compute = self._solution, self._compute
+        self._solution = self._compute = None
+        if solution is None:
+            raise Bug("order was asked for before execute")
+        planned = self._registry.planner(planner, options).plan(solution.actions)
+        violations = [] if compute is None else verify(compute, planned)
+        if violations:
+            raise PlanRefused(_refusal(solution.strategy_name, violations))
+        return planned
+
+
+def _cut(question: Execution) -> tuple[ComputeSnapshot | None, MetricsTable, tuple[str, ...]]:
+    """Model and metrics as the audit's scope lets the strategy see them."""
+    if question.compute is None:
+        return None, question.metrics, ()
+    cut = scoped(
+        question.compute,
+        question.scope,
+        check_optimize_metadata=bool(question.parameters.get("check_optimize_metadata", False)),
     )
+    return cut.snapshot, cut.align(question.metrics), cut.warnings
+
+
+def _run(strategy: Strategy, context: StrategyContext) -> Solution:
     try:
-        solution = strategy.execute(context)
+        return strategy.execute(context)
     except TrimtabError:
         raise
     except Exception as error:  # noqa: BLE001, a plug-in may raise anything; it is recorded
         raise StrategyFailed(
-            f"Strategy {execution.strategy} failed: {type(error).__name__}: {error}. "
+            f"Strategy {strategy.name} failed: {type(error).__name__}: {error}. "
             "This is a defect of the strategy; decision's log has the trace.",
             trace=traceback.format_exc(),
         ) from None
-    goal = registry.goal(strategy.goal_name)
-    return Outcome(
-        solution=solution,
-        global_efficacy=efficacy.global_efficacy(goal, solution),
-        indicators=efficacy.indicator_records(goal, solution),
+
+
+def _refusal(strategy: str, violations: Sequence[Violation]) -> str:
+    shown = "; ".join(
+        f"{v.kind} by action {v.index}: {v.detail}" for v in violations[:_VIOLATIONS_SHOWN]
     )
-
-
-def order(
-    registry: Registry, solution: Solution, *, planner: str, options: Mapping[str, Any]
-) -> tuple[PlannedAction, ...]:
-    """The actions with their parents, by the planner of this name."""
-    return registry.planner(planner, options).plan(solution.actions)
+    return (
+        f"The plan of strategy {strategy} breaks {len(violations)} rules and was thrown away "
+        f"({shown}). This is a defect of the strategy."
+    )

@@ -13,7 +13,6 @@ import structlog
 
 from trimtab.applier.v1 import applier_pb2, applier_pb2_grpc
 from trimtab.decision.v1 import decision_pb2, decision_pb2_grpc
-from trimtab_common.domain.scope import scoped
 from trimtab_common.runtime.channels import open_channel
 from trimtab_common.runtime.clock import Clock, SystemClock
 from trimtab_common.runtime.service import Service, run
@@ -73,7 +72,6 @@ async def build(common: CommonSettings, settings: DecisionSettings) -> Service:
             thinker=workers,
             model=replica,
             metrics=metrics,
-            scope_model=scoped,
             settings=settings,
         ),
         wake_plan=_waker(applier),

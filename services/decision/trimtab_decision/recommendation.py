@@ -6,7 +6,7 @@ record except for the notifications around strategy and planner (B-047).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,28 +17,29 @@ from trimtab_common.domain.records import Action, ActionPlan, Audit
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_common.notify import payloads
 from trimtab_common.store import Store
-from trimtab_decision import model, parameters
+from trimtab_decision import model
 from trimtab_decision.errors import StrategyNotSynced
-from trimtab_decision.execution import Execution, Outcome
+from trimtab_decision.execution import Execution
 from trimtab_decision.framework import PlannedAction, Registry, Strategy
+from trimtab_decision.framework.parameters import check_parameters
 from trimtab_decision.metrics import MetricsReader, queries_for
 from trimtab_decision.model import ModelSource
 from trimtab_decision.settings import DecisionSettings
 from trimtab_decision.workers import Thinker
-
-ScopeModel = Callable[[ComputeSnapshot, Sequence[Any]], ComputeSnapshot]
-"""(model, audit scope) -> the part that the audit may touch."""
 
 _SEED_BITS = 31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """A plan and its actions, complete but for what the store fills in."""
+    """A plan and its actions, complete but for what the store fills in.
+
+    `messages`: what the strategy wants the operator to know.
+    """
 
     plan: ActionPlan
     actions: tuple[Action, ...]
-    auto_trigger: bool
+    messages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,6 @@ class Recommender:
     thinker: Thinker
     model: ModelSource
     metrics: MetricsReader
-    scope_model: ScopeModel
     settings: DecisionSettings
 
     async def recommend(self, audit: Audit) -> Recommendation:
@@ -61,11 +61,14 @@ class Recommender:
         """
         strategy = self.registry.select_strategy(audit.goal_name, audit.strategy_name)
         strategy_id = await self._strategy_id(strategy.name)
-        async with self._announced("audit.strategy", audit):
-            question = await self._question(audit, strategy)
-            outcome = await self.thinker.execute(question)
-        async with self._announced("audit.planner", audit):
-            planned = await self._ordered(strategy, outcome)
+        async with self.thinker.thinking() as desk:
+            async with self._announced("audit.strategy", audit):
+                question = await self._question(audit, strategy)
+                outcome = await desk.execute(question)
+            async with self._announced("audit.planner", audit):
+                name = strategy.planner or self.settings.default_planner
+                options = self.settings.planner_options.get(name, {})
+                planned = await desk.order(name, options)
         plan = ActionPlan(
             uuid=plan_uuid(audit),
             audit_id=audit.id,
@@ -73,9 +76,7 @@ class Recommender:
             global_efficacy=outcome.global_efficacy,
             efficacy_indicators=outcome.indicators,
         )
-        return Recommendation(
-            plan=plan, actions=as_records(planned), auto_trigger=audit.auto_trigger
-        )
+        return Recommendation(plan=plan, actions=as_records(planned), messages=outcome.messages)
 
     async def _strategy_id(self, name: str) -> int:
         try:
@@ -88,12 +89,11 @@ class Recommender:
             ) from None
 
     async def _question(self, audit: Audit, strategy: Strategy) -> Execution:
-        values = parameters.complete(strategy.parameters_schema, audit.parameters)
+        values = check_parameters(strategy.parameters_schema, audit.parameters)
         compute: ComputeSnapshot | None = None
         table = MetricsTable()
         if strategy.needs_compute_model:
-            whole = model.current(self.model, max_age_s=self.settings.max_model_age_s)
-            compute = self.scope_model(whole, audit.scope)
+            compute = model.current(self.model, max_age_s=self.settings.max_model_age_s)
             queries = queries_for(type(strategy), values)
             if queries:
                 table = await self.metrics.read(compute, queries)
@@ -102,13 +102,9 @@ class Recommender:
             parameters=values,
             compute=compute,
             metrics=table,
+            scope=audit.scope,
             seed=UUID(audit.uuid).int & ((1 << _SEED_BITS) - 1),
         )
-
-    async def _ordered(self, strategy: Strategy, outcome: Outcome) -> tuple[PlannedAction, ...]:
-        name = strategy.planner or self.settings.default_planner
-        options: Mapping[str, Any] = self.settings.planner_options.get(name, {})
-        return await self.thinker.order(outcome.solution, planner=name, options=options)
 
     @asynccontextmanager
     async def _announced(self, what: str, audit: Audit) -> AsyncIterator[None]:

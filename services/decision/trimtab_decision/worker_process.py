@@ -1,27 +1,34 @@
 """The inside of a planning worker: reads questions from a pipe, answers each, ends with the pipe.
 
-Imported by the fork server before any worker starts, so it must not import grpc at its top: gRPC
-does not survive a fork. The pipe ends when the service does, however it ended, so no worker
-outlives it.
+Started by `workers`. The pipe ends when the service does, however it ended, so no worker outlives
+it. Imports little, because that is what a start costs.
 """
 
 from __future__ import annotations
 
 import pickle
 import signal
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from multiprocessing.connection import Connection
 from typing import Any
 
 from trimtab_common.domain.errors import TrimtabError
 from trimtab_decision.errors import StrategyFailed
-from trimtab_decision.framework import Registry, Scorer
+from trimtab_decision.execution import Desk
+from trimtab_decision.framework import Scorer
 from trimtab_decision.plugins import load_registry
 
-Job = Callable[..., Any]
-
 SCORING_TIMEOUT_S = 30.0
+
+
+class Job(StrEnum):
+    """The methods of Desk that may be asked for."""
+
+    EXECUTE = "execute"
+    ORDER = "order"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,25 +39,28 @@ class Answer:
     error: TrimtabError | None = None
 
 
+def main() -> None:
+    """Arguments: the pipe's file descriptor, and scoring's address or nothing."""
+    serve(Connection(int(sys.argv[1])), sys.argv[2] or None)
+
+
 def serve(pipe: Connection, scoring_address: str | None) -> None:
     """Loads the plug-ins, says ready, then answers jobs until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; main decides
-    registry = load_registry()
     scorer = None if scoring_address is None else remote_scorer(scoring_address)
+    desk = Desk(load_registry(), scorer)
     try:
         pipe.send(Answer())
         while True:
             job, arguments = pipe.recv()
-            pipe.send_bytes(_packed(_answer(job, registry, scorer, arguments)))
+            pipe.send_bytes(_packed(_answer(desk, job, arguments)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _answer(
-    job: Job, registry: Registry, scorer: Scorer | None, arguments: dict[str, Any]
-) -> Answer:
+def _answer(desk: Desk, job: Job, arguments: tuple[Any, ...]) -> Answer:
     try:
-        return Answer(result=job(registry, scorer, **arguments))
+        return Answer(result=getattr(desk, job)(*arguments))
     except TrimtabError as error:
         return Answer(error=error)
     except MemoryError:
@@ -71,7 +81,7 @@ def _packed(answer: Answer) -> bytes:
         if answer.error is not None:
             pickle.loads(packed)  # noqa: S301, our own bytes: proves that the other side can read it
     except Exception:  # noqa: BLE001, pickling runs plug-ins' code
-        told = answer.error if answer.error is not None else "its solution cannot be transferred"
+        told = answer.error if answer.error is not None else "its result cannot be transferred"
         return pickle.dumps(Answer(error=StrategyFailed(f"Planning failed: {told}")))
     return packed
 
@@ -81,7 +91,7 @@ def remote_scorer(address: str) -> Scorer:
     stubs: list[Any] = []
 
     def score(engine: str, features: Sequence[float]) -> Sequence[float]:
-        import grpc  # noqa: PLC0415, see the module's first lines
+        import grpc  # noqa: PLC0415, few strategies score
 
         from trimtab.scoring.v1 import scoring_pb2, scoring_pb2_grpc  # noqa: PLC0415, imports grpc
 

@@ -1,6 +1,6 @@
 """The planning workers: processes that think while the event loop stays free.
 
-On the main path: an audit's run calls `execute`, then `order`. Each worker is one process with
+On the main path: an audit's run takes a worker, asks it to `execute`, then to `order`. Each worker is one process with
 one pipe, so that a plan that takes too long, or that nobody wants any more, is stopped by ending
 its process without touching the others.
 """
@@ -8,65 +8,63 @@ its process without touching the others.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-from collections.abc import Mapping
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from multiprocessing.connection import Connection, Pipe
 from typing import Any, Protocol
 
 import structlog
 
 from trimtab_common.domain.errors import TrimtabError
-from trimtab_decision import execution, worker_process
+from trimtab_decision import worker_process
 from trimtab_decision.errors import PlanningTimedOut, WorkerDied
 from trimtab_decision.execution import Execution, Outcome
-from trimtab_decision.framework import PlannedAction, Registry, Scorer, Solution
+from trimtab_decision.framework import PlannedAction
+from trimtab_decision.worker_process import Job
 
 log = structlog.get_logger(__name__)
 
 START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 5.0
+_PROGRAM = "from trimtab_decision.worker_process import main; main()"
+
+
+class Thinking(Protocol):
+    """One plan in the making; see `execution.Desk`."""
+
+    async def execute(self, question: Execution) -> Outcome:
+        """What the strategy promises."""
+
+    async def order(self, planner: str, options: Mapping[str, Any]) -> tuple[PlannedAction, ...]:
+        """Its actions with their parents, verified."""
 
 
 class Thinker(Protocol):
-    """Runs strategies and planners somewhere."""
+    """Makes plans somewhere."""
 
-    async def execute(self, question: Execution) -> Outcome:
-        """What the strategy proposes, checked. Raises what `execution.execute` does."""
-
-    async def order(
-        self, solution: Solution, *, planner: str, options: Mapping[str, Any]
-    ) -> tuple[PlannedAction, ...]:
-        """The solution's actions with their parents."""
-
-
-def _execute(registry: Registry, scorer: Scorer | None, *, question: Execution) -> Outcome:
-    return execution.execute(registry, question, scorer)
-
-
-def _order(
-    registry: Registry,
-    scorer: Scorer | None,
-    *,
-    solution: Solution,
-    planner: str,
-    options: Mapping[str, Any],
-) -> tuple[PlannedAction, ...]:
-    del scorer  # planners ask nobody
-    return execution.order(registry, solution, planner=planner, options=options)
+    def thinking(self) -> AbstractAsyncContextManager[Thinking]:
+        """Room for one plan; waits until there is some."""
 
 
 class _Worker:
     """One process and our end of its pipe."""
 
-    def __init__(self, context: ForkServerContext, scoring_address: str | None) -> None:
-        self._pipe: Connection
-        self._pipe, theirs = context.Pipe()
-        self._process: ForkServerProcess = context.Process(
-            target=worker_process.serve, args=(theirs, scoring_address), daemon=True
+    def __init__(self, scoring_address: str | None) -> None:
+        ours, theirs = Pipe()
+        self._pipe: Connection[Any, Any] = ours
+        # Not multiprocessing: it would import our whole main module again in each worker.
+        self._process = subprocess.Popen(  # noqa: S603, our own interpreter and our own words
+            [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno()), scoring_address or ""],
+            pass_fds=[theirs.fileno()],
         )
-        self._process.start()
         theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
 
     def receive(self, timeout_s: float) -> Any:
         """The next answer; blocks, so call it in a thread."""
@@ -77,7 +75,7 @@ class _Worker:
             raise answer.error
         return answer.result
 
-    def ask(self, job: worker_process.Job, arguments: dict[str, Any], timeout_s: float) -> Any:
+    def ask(self, job: Job, arguments: tuple[Any, ...], timeout_s: float) -> Any:
         """The answer to one question; blocks, so call it in a thread."""
         self._pipe.send((job, arguments))
         return self.receive(timeout_s)
@@ -85,7 +83,7 @@ class _Worker:
     def end(self) -> None:
         """Ends the process now; whoever waits in `ask` gets EOFError."""
         self._process.kill()
-        self._process.join(_END_TIMEOUT_S)
+        self._process.wait(_END_TIMEOUT_S)
         self._pipe.close()
 
 
@@ -96,8 +94,6 @@ class Workers:
         self._count = count
         self._timeout_s = timeout_s
         self._scoring_address = scoring_address
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([worker_process.__name__])
         self._free: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         self._all: set[_Worker] = set()
 
@@ -106,7 +102,7 @@ class Workers:
         await asyncio.gather(*(self._add() for _ in range(self._count)))
 
     async def _add(self) -> None:
-        worker = await asyncio.to_thread(_Worker, self._context, self._scoring_address)
+        worker = await asyncio.to_thread(_Worker, self._scoring_address)
         self._all.add(worker)
         try:
             await asyncio.to_thread(worker.receive, START_TIMEOUT_S)
@@ -125,26 +121,48 @@ class Workers:
             self._all.discard(worker)
             await asyncio.to_thread(worker.end)
 
+    @asynccontextmanager
+    async def thinking(self) -> AsyncIterator[Thinking]:
+        """A worker of one's own; one that was left in the middle of a question is replaced."""
+        worker = await self._free.get()
+        asking = _Asking(worker, self._timeout_s)
+        try:
+            yield asking
+        finally:
+            if not asking.is_broken:
+                self._free.put_nowait(worker)
+            elif worker in self._all:  # else the service is closing
+                await asyncio.shield(self._replace(worker))
+
+    async def _replace(self, worker: _Worker) -> None:
+        log.warning("planning worker is replaced")
+        self._all.discard(worker)
+        await asyncio.to_thread(worker.end)
+        await self._add()
+
+
+class _Asking:
+    """Asks one worker. `is_broken`: it owes an answer, or died."""
+
+    def __init__(self, worker: _Worker, timeout_s: float) -> None:
+        self._worker = worker
+        self._timeout_s = timeout_s
+        self.is_broken = False
+
     async def execute(self, question: Execution) -> Outcome:
-        """See Thinker; also PlanningTimedOut and WorkerDied."""
-        outcome: Outcome = await self._ask(_execute, {"question": question})
+        """See Desk; also PlanningTimedOut and WorkerDied."""
+        outcome: Outcome = await self._ask(Job.EXECUTE, question)
         return outcome
 
-    async def order(
-        self, solution: Solution, *, planner: str, options: Mapping[str, Any]
-    ) -> tuple[PlannedAction, ...]:
-        """See Thinker; also PlanningTimedOut and WorkerDied."""
-        planned: tuple[PlannedAction, ...] = await self._ask(
-            _order, {"solution": solution, "planner": planner, "options": options}
-        )
+    async def order(self, planner: str, options: Mapping[str, Any]) -> tuple[PlannedAction, ...]:
+        """See Desk; also PlanningTimedOut and WorkerDied."""
+        planned: tuple[PlannedAction, ...] = await self._ask(Job.ORDER, planner, dict(options))
         return planned
 
-    async def _ask(self, job: worker_process.Job, arguments: dict[str, Any]) -> Any:
-        worker = await self._free.get()
-        is_good = False
+    async def _ask(self, job: Job, *arguments: Any) -> Any:
+        self.is_broken = True
         try:
-            result = await asyncio.to_thread(worker.ask, job, arguments, self._timeout_s)
-            is_good = True
+            result = await asyncio.to_thread(self._worker.ask, job, arguments, self._timeout_s)
         except TimeoutError:
             raise PlanningTimedOut(
                 f"Planning took longer than {self._timeout_s:.0f} s and was stopped. Give the "
@@ -156,18 +174,7 @@ class Workers:
                 "Give the audit a smaller scope, or decision more memory."
             ) from None
         except TrimtabError:
-            is_good = True  # an answer like any other
+            self.is_broken = False  # an answer like any other
             raise
-        else:
-            return result
-        finally:
-            if is_good:
-                self._free.put_nowait(worker)
-            elif worker in self._all:  # else the service is closing
-                await asyncio.shield(self._replace(worker))
-
-    async def _replace(self, worker: _Worker) -> None:
-        log.warning("planning worker is replaced")
-        self._all.discard(worker)
-        await asyncio.to_thread(worker.end)
-        await self._add()
+        self.is_broken = False
+        return result

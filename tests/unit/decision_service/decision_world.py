@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -13,10 +14,10 @@ from trimtab_common.domain.lifecycle import Actor, AuditState, AuditType, PlanSt
 from trimtab_common.domain.records import Action, ActionPlan, Audit
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_common.store import Query
-from trimtab_decision import execution
 from trimtab_decision.audits import AuditRunner
 from trimtab_decision.claims import Claims
 from trimtab_decision.continuous import ContinuousAudits
+from trimtab_decision.execution import Desk
 from trimtab_decision.recommendation import Recommender
 from trimtab_decision.settings import DecisionSettings
 from trimtab_decision.syncer import Engine, Syncer
@@ -45,6 +46,8 @@ def snapshot(stale_reason=""):
         server_locked=np.zeros(0, dtype=np.bool_),
         server_excluded=np.zeros(0, dtype=np.bool_),
         server_project=np.zeros(0, dtype=np.int32),
+        server_created_at_s=np.zeros(0, dtype=np.int64),
+        host_capacity_from_nova=np.zeros(2, dtype=np.bool_),
         stale_reason=stale_reason,
     )
 
@@ -92,14 +95,24 @@ class InlineThinker:
         self.questions = []
         self.before = None
 
-    async def execute(self, question):
-        self.questions.append(question)
-        if self.before is not None:
-            await self.before()
-        return execution.execute(self.registry, question)
+    @asynccontextmanager
+    async def thinking(self):
+        yield InlineThinking(self)
 
-    async def order(self, solution, *, planner, options):
-        return execution.order(self.registry, solution, planner=planner, options=options)
+
+class InlineThinking:
+    def __init__(self, thinker):
+        self.thinker = thinker
+        self.desk = Desk(thinker.registry)
+
+    async def execute(self, question):
+        self.thinker.questions.append(question)
+        if self.thinker.before is not None:
+            await self.thinker.before()
+        return self.desk.execute(question)
+
+    async def order(self, planner, options):
+        return self.desk.order(planner, options)
 
 
 class FakeScoring:
@@ -122,7 +135,6 @@ class World:
         self.metrics = FakeMetrics()
         self.scoring = FakeScoring()
         self.thinker = InlineThinker(registry)
-        self.scopes = []
         self.woken = []
         self.runners = []
         self.settings = DecisionSettings(host="node-1")
@@ -143,17 +155,12 @@ class World:
         return Claims(store=self.store, settings=settings, clock=self.clock, owner=owner)
 
     def recommender(self, **changes):
-        def scope_model(whole, scope):
-            self.scopes.append(scope)
-            return whole
-
         return Recommender(
             store=self.store,
             registry=self.registry,
             thinker=self.thinker,
             model=self.model,
             metrics=self.metrics,
-            scope_model=scope_model,
             settings=replace(self.settings, **changes),
         )
 

@@ -68,9 +68,12 @@ class Mismeasured(Needy):
         solution.set_indicator("instance_migrations_count", -1)
 
 
+STRATEGIES = []
+
+
 @pytest.fixture
 def registry():
-    return Registry(goals=GOALS, strategies=[Needy, Raising, Mismeasured], planners=PLANNERS)
+    return Registry(goals=GOALS, strategies=STRATEGIES, planners=PLANNERS)
 
 
 async def add(world, strategy="needy", **fields):
@@ -142,12 +145,46 @@ async def test_indicators_and_global_efficacy_are_stored_with_the_plan(world):
     ]
 
 
-@pytest.mark.req("B-036")
-async def test_the_scope_of_the_audit_is_applied_to_the_model(world):
-    scope = [{"compute": [{"availability_zones": [{"name": "az1"}]}]}]
-    await world.run(await add(world, scope=scope))
-    assert world.scopes == [scope]
-    assert world.thinker.questions[0].compute is not None
+@pytest.mark.req("B-036", "C-096")
+async def test_the_strategy_sees_only_the_scope_of_the_audit(world):
+    scope = [
+        {
+            "compute": [
+                {"exclude": [{"compute_nodes": [{"name": "host-a"}, {"name": "host-x"}]}]},
+            ]
+        }
+    ]
+    audit = await add(world, scope=scope)
+    done = await world.run(audit)
+    (plan,) = await world.plans(audit)
+    (action,) = await world.actions(plan)
+    assert action.input_parameters == {"hosts": 1}
+    assert done.status_message == "Compute node host-x is not in the model."
+
+
+class Careless(Needy):
+    name = "careless"
+
+    def do_execute(self, context, solution):  # noqa: ARG002, the interface passes them
+        solution.add_action(
+            "migrate",
+            input_parameters={"migration_type": "live", "source_node": "host-a"},
+            resource_id="00000000-0000-0000-0000-000000000001",
+        )
+
+
+STRATEGIES += [Needy, Raising, Mismeasured, Careless]
+
+
+async def test_a_plan_that_the_verifier_refuses_is_not_stored(world):
+    audit = await add(world, "careless")
+    done = await world.run(audit)
+    assert done.state is AuditState.FAILED
+    assert done.status_message.startswith(
+        "The plan of strategy careless breaks 1 rules and was thrown away (unknown_element by"
+    )
+    assert await world.plans(audit) == []
+    assert ("audit.planner.error", "ERROR") in await world.events(audit.uuid)
 
 
 @pytest.mark.req("B-133")

@@ -4,10 +4,12 @@ import asyncio
 import os
 import pickle
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
-from trimtab_decision.errors import ParametersRefused, StrategyFailed, WorkerDied
+from trimtab_decision.errors import PlanningTimedOut, PlanRefused, StrategyFailed, WorkerDied
 from trimtab_decision.execution import Execution
 from trimtab_decision.framework.errors import UnknownPlugin
 from trimtab_decision.workers import Workers
@@ -26,25 +28,31 @@ QUESTION = Execution(strategy="dummy", parameters={"para1": 1.0, "para2": "x"})
 
 def pid_of(workers):
     (worker,) = workers._all
-    return worker._process.pid
+    return worker.pid
+
+
+async def asked(workers, question=QUESTION):
+    async with workers.thinking() as desk:
+        return await desk.execute(question)
 
 
 async def test_a_strategy_runs_in_another_process_and_its_answer_comes_back(workers):
-    outcome = await workers.execute(QUESTION)
-    assert [action.action_type for action in outcome.solution.actions] == ["nop", "nop", "sleep"]
-    planned = await workers.order(outcome.solution, planner="weight", options={})
-    assert len(planned) == 3
+    async with workers.thinking() as desk:
+        outcome = await desk.execute(QUESTION)
+        planned = await desk.order("weight", {})
+    assert outcome.n_actions == 3
+    assert sorted(step.action.action_type for step in planned) == ["nop", "nop", "sleep"]
     assert pid_of(workers) != os.getpid()
 
 
 async def test_errors_come_back_as_they_are_and_the_worker_goes_on(workers):
     pid = pid_of(workers)
     with pytest.raises(UnknownPlugin, match="no strategy named 'nobody'"):
-        await workers.execute(Execution(strategy="nobody", parameters={}))
+        await asked(workers, Execution(strategy="nobody", parameters={}))
     with pytest.raises(StrategyFailed, match="KeyError") as caught:
-        await workers.execute(Execution(strategy="dummy", parameters={}))
+        await asked(workers, Execution(strategy="dummy", parameters={}))
     assert "Traceback" in caught.value.details["trace"]
-    await workers.execute(QUESTION)
+    await asked(workers)
     assert pid_of(workers) == pid
 
 
@@ -52,24 +60,71 @@ async def test_a_worker_that_is_killed_fails_its_audit_and_is_replaced(workers):
     pid = pid_of(workers)
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(WorkerDied, match="memory"):
-        await workers.execute(QUESTION)
+        await asked(workers)
     assert pid_of(workers) != pid
-    await workers.execute(QUESTION)
+    await asked(workers)
 
 
 async def test_a_cancelled_question_ends_its_process_and_leaves_a_fresh_one(workers):
     pid = pid_of(workers)
     os.kill(pid, signal.SIGSTOP)  # thinks for ever
-    task = asyncio.create_task(workers.execute(QUESTION))
+    task = asyncio.create_task(asked(workers))
+    await asyncio.sleep(0)
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    await workers.execute(QUESTION)
+    await asked(workers)
+
+
+async def test_a_question_that_takes_too_long_is_stopped(workers):
+    pid = pid_of(workers)
+    os.kill(pid, signal.SIGSTOP)
+    workers._timeout_s = 0.05
+    with pytest.raises(PlanningTimedOut, match="planning_timeout_s"):
+        await asked(workers)
+    workers._timeout_s = 30
+    await asked(workers)
 
 
 def test_our_errors_travel_between_processes():
-    error = pickle.loads(pickle.dumps(ParametersRefused("no", field="x")))
+    error = pickle.loads(pickle.dumps(PlanRefused("no", field="x")))
     assert (error.message, error.details) == ("no", {"field": "x"})
+
+
+PARENT = """
+import asyncio
+from trimtab_decision.workers import Workers
+
+async def main():
+    workers = Workers(count=1, timeout_s=30)
+    await workers.start()
+    (worker,) = workers._all
+    print(worker.pid, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_no_worker_outlives_a_service_that_was_killed():
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, stdout=asyncio.subprocess.PIPE
+    )
+    worker = int(await parent.stdout.readline())
+    parent.kill()
+    await parent.wait()
+    async with asyncio.timeout(10):
+        while is_running(worker):  # noqa: ASYNC110, the other side is a process
+            await asyncio.sleep(0.02)
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # an orphan whose new parent does not collect it is dead all the same
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

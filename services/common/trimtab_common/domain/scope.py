@@ -314,9 +314,9 @@ def _cut(
 
 
 def _select(column: Any, chosen: NDArray[np.intp]) -> Any:
-    """These rows of an array, a tuple or a sparse mapping by index."""
+    """These rows of an array, a tuple or a sparse mapping by index; a column not kept stays so."""
     if isinstance(column, np.ndarray):
-        return column[chosen]
+        return column[chosen] if len(column) else column
     if isinstance(column, Mapping):
         if not column:
             return {}

@@ -17,7 +17,7 @@ import sqlalchemy.exc as sa_exc
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from trimtab_common.domain.errors import TrimtabError
+from trimtab_common.domain.errors import FailedPrecondition, TrimtabError
 from trimtab_common.domain.lifecycle import Actor, PlanState
 from trimtab_common.domain.records import Action, ActionPlan, Lease
 from trimtab_common.store import engine as engines
@@ -26,6 +26,8 @@ from trimtab_common.store.session import Session, StoreOptions
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
+SCHEMA_REVISION = "0001"
+"""The newest migration; a constant, because finding it would import alembic at every start."""
 
 
 class Store:
@@ -163,7 +165,8 @@ async def open_store(
     """Opens the database of this URL; with `migrate` its schema is brought up to date first.
 
     sqlite+aiosqlite:///path/file.db, postgresql+asyncpg://..., mysql+asyncmy://...
-    InvalidArgument for another URL; StoreUnreachable when nothing answers.
+    InvalidArgument for another URL; StoreUnreachable when nothing answers; FailedPrecondition
+    when the schema is not the one of this release.
     """
     parsed = engines.parse_url(url)
     if migrate:
@@ -175,9 +178,25 @@ async def open_store(
     options = StoreOptions(host=host, notification_level=notification_level, **extra)
     store = Store(engines.make_engine(parsed), options)
     try:
-        async with store.read() as session:
-            await session.execute(sa.select(1))
+        await _check_schema(store)
     except BaseException:
         await store.close()
         raise
     return store
+
+
+async def _check_schema(store: Store) -> None:
+    try:
+        async with store.read() as session:
+            found = (
+                await session.execute(sa.text("SELECT version_num FROM alembic_version"))
+            ).scalar()
+    except (sa_exc.ProgrammingError, sa_exc.OperationalError):
+        async with store.read() as session:  # tells a database that is away from one that is empty
+            await session.execute(sa.select(1))
+        found = None
+    if found != SCHEMA_REVISION:
+        raise FailedPrecondition(
+            f"The database has {'no schema' if found is None else f'schema {found}'}, "
+            f"this release needs {SCHEMA_REVISION}: run `trimtab db upgrade`."
+        )

@@ -10,7 +10,7 @@ from trimtab_decision.framework.goal import (
 from trimtab_decision.framework.planning import PlannedAction, Planner
 from trimtab_decision.framework.registry import Registry
 from trimtab_decision.framework.solution import ProposedAction, Solution
-from trimtab_decision.framework.strategy import NO_PARAMETERS, MetricWindow, Strategy
+from trimtab_decision.framework.strategy import NO_PARAMETERS, Strategy
 
 __all__ = [
     "NO_PARAMETERS",
@@ -18,7 +18,6 @@ __all__ = [
     "GlobalIndicatorSpec",
     "Goal",
     "IndicatorSpec",
-    "MetricWindow",
     "PlannedAction",
     "Planner",
     "ProposedAction",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from trimtab_decision.framework.context import StrategyContext
@@ -16,17 +15,6 @@ NO_PARAMETERS: Mapping[str, Any] = {
     "properties": {},
     "additionalProperties": False,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricWindow:
-    """How the metrics of an audit are aggregated: periods in seconds, `mean`, `max`, ...."""
-
-    server_period_s: float = 3600.0
-    host_period_s: float = 3600.0
-    granularity_s: float = 300.0
-    server_aggregate: str = "mean"
-    host_aggregate: str = "mean"
 
 
 class Strategy(ABC):
@@ -49,16 +37,6 @@ class Strategy(ABC):
     def metrics(cls) -> tuple[str, ...]:
         """Every metric worth fetching for this strategy."""
         return (*cls.required_metrics, *cls.optional_metrics)
-
-    @classmethod
-    def metric_window(cls, parameters: Mapping[str, Any]) -> MetricWindow:
-        """Over what time the metrics are wanted, from checked parameters."""
-        period = float(parameters.get("period", 3600.0))
-        return MetricWindow(
-            server_period_s=period,
-            host_period_s=period,
-            granularity_s=float(parameters.get("granularity", 300.0)),
-        )
 
     def execute(self, context: StrategyContext) -> Solution:
         """Run the three phases in their order and give the solution."""

@@ -38,3 +38,5 @@ def check_state(
         raise Conflict(
             f"Cannot '{action}' instance {server.id} while it is in task_state {server.task_state}"
         )
+    if server.launched_at is None:
+        raise Conflict(f"Instance {server.id} is in an invalid state for '{action}'")

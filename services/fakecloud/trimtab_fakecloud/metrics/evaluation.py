@@ -106,7 +106,8 @@ class Evaluator:
 
         if not selector.name:
             raise QueryError("the fake Prometheus wants a metric name in each selector")
-        return self._store.select(selector.name, accepts)
+        only = {m.label: m.value for m in selector.matchers if m.operator == "="}
+        return self._store.select(selector.name, accepts, only)
 
     def _instant(self, selector: Selector, at: float) -> Vector:
         found: Vector = {}

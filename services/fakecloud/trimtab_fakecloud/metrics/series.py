@@ -4,8 +4,9 @@ As in a real cloud, a server's Ceilometer series ends when it leaves a host, and
 another ``publisher`` starts from 0: for one window after a move both are found.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from trimtab_fakecloud.cloud import Cloud
 from trimtab_fakecloud.hosts import Host
@@ -20,6 +21,8 @@ MIB = float(1 << 20)
 NODE_PORT, CEILOMETER_PORT = 9100, 3000
 
 Labels = Mapping[str, str]
+EVERY: Labels = MappingProxyType({})
+"""No label is known beforehand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class SeriesStore:
         """A host came, went up or down."""
         now = self._start if self._filling else self._cloud.now()
         node = self._nodes.get(host.name)
-        alive = host.is_up and host.is_powered_on
+        alive = host.is_up
         if node is not None and not alive and node.is_alive:
             node.end(now)
         if alive and (node is None or not node.is_alive):
@@ -137,11 +140,19 @@ class SeriesStore:
         """Metric names that there are."""
         return sorted(_FAMILIES)
 
-    def select(self, name: str, accepts: Callable[[Labels], bool]) -> Iterator[Series]:
-        """The series of a name whose labels are accepted."""
+    def select(
+        self, name: str, accepts: Callable[[Labels], bool], only: Labels = EVERY
+    ) -> Iterator[Series]:
+        """The series of a name whose labels are accepted.
+
+        Args:
+            name: the metric.
+            accepts: tells of all labels of a series whether it is wanted.
+            only: labels known to be wanted with just this value: spares a look at the others.
+        """
         family = _FAMILIES.get(name)
         if family is not None:
-            yield from (series for series in family(self) if accepts(series.labels))
+            yield from (series for series in family(self, only) if accepts(series.labels))
 
     def labels(self, label: str) -> set[str]:
         """The values of a label over all living series."""
@@ -149,7 +160,7 @@ class SeriesStore:
             return set(_FAMILIES)
         values: set[str] = set()
         for name in _FAMILIES:
-            for series in self.select(name, lambda labels: label in labels):
+            for series in self.select(name, lambda labels: label in labels, EVERY):
                 if series.steps.exists(self._cloud.now()):
                     values.add(series.labels[label])
         return values
@@ -172,15 +183,17 @@ class SeriesStore:
         idle = max(0.0, 1 - busy - HOST_OWN_CPU_RATIO)
         return idle, max(0.0, host.memory_mib - used)
 
-    def _processors(self) -> Iterator[Series]:
-        for node in self._nodes.values():
+    def _processors(self, only: Labels) -> Iterator[Series]:
+        for node in self._nodes_of(only):
             for mode, steps in (("idle", node.idle_ratio), ("user", node.busy_ratio)):
+                if only.get("mode", mode) != mode:
+                    continue
                 for cpu in range(node.host.vcpus):
                     labels = {**_node_labels(node.host), "cpu": str(cpu), "mode": mode}
                     yield Series("node_cpu_seconds_total", labels, steps, is_counter=True)
 
-    def _memory_total(self) -> Iterator[Series]:
-        for node in self._nodes.values():
+    def _memory_total(self, only: Labels) -> Iterator[Series]:
+        for node in self._nodes_of(only):
             yield Series(
                 "node_memory_MemTotal_bytes",
                 _node_labels(node.host),
@@ -189,8 +202,8 @@ class SeriesStore:
                 scale=MIB,
             )
 
-    def _memory_available(self) -> Iterator[Series]:
-        for node in self._nodes.values():
+    def _memory_available(self, only: Labels) -> Iterator[Series]:
+        for node in self._nodes_of(only):
             yield Series(
                 "node_memory_MemAvailable_bytes",
                 _node_labels(node.host),
@@ -199,22 +212,31 @@ class SeriesStore:
                 scale=MIB,
             )
 
-    def _guest_cpu(self) -> Iterator[Series]:
-        for guest in self._all_guests():
+    def _guest_cpu(self, only: Labels) -> Iterator[Series]:
+        for guest in self._guests_of(only):
             labels = _guest_labels(guest, "cpu", "ns")
             yield Series("ceilometer_cpu", labels, guest.busy_vcpus, is_counter=True, scale=1e9)
 
-    def _guest_memory(self) -> Iterator[Series]:
-        for guest in self._all_guests():
+    def _guest_memory(self, only: Labels) -> Iterator[Series]:
+        for guest in self._guests_of(only):
             labels = _guest_labels(guest, "memory.usage", "MB")
             yield Series("ceilometer_memory_usage", labels, guest.memory_mib, is_counter=False)
 
-    def _all_guests(self) -> Iterator[_Guest]:
+    def _nodes_of(self, only: Labels) -> Iterable[_Node]:
+        if "fqdn" not in only:
+            return self._nodes.values()
+        node = self._nodes.get(only["fqdn"])
+        return [node] if node else []
+
+    def _guests_of(self, only: Labels) -> Iterator[_Guest]:
+        if "resource" in only:
+            yield from self._guests.get(only["resource"], ())
+            return
         for guests in self._guests.values():
             yield from guests
 
 
-_FAMILIES: dict[str, Callable[[SeriesStore], Iterator[Series]]] = {
+_FAMILIES: dict[str, Callable[[SeriesStore, Labels], Iterator[Series]]] = {
     "node_cpu_seconds_total": SeriesStore._processors,  # noqa: SLF001, the store's own table
     "node_memory_MemTotal_bytes": SeriesStore._memory_total,  # noqa: SLF001, same
     "node_memory_MemAvailable_bytes": SeriesStore._memory_available,  # noqa: SLF001, same

@@ -71,7 +71,9 @@ class HostMaintenance(Strategy):
         moving = np.array([s for s, way in acting.items() if way is not Way.STOP], dtype=np.intp)
         _refuse_down(snapshot, node, moving)
         masks = eligibility(snapshot, move_locked=True)
-        target = self._backup(solution, snapshot, node, backup_node, moving, masks)
+        target = self._backup(
+            solution, snapshot, node=node, backup=backup_node, moving=moving, masks=masks
+        )
         if target is None:
             _refuse_without_room(snapshot, node, moving, masks)
         elif not snapshot.host_enabled[target]:
@@ -86,6 +88,7 @@ class HostMaintenance(Strategy):
     def _backup(
         solution: Solution,
         snapshot: ComputeSnapshot,
+        *,
         node: int,
         backup: int | None,
         moving: NDArray[np.intp],
@@ -101,6 +104,13 @@ class HostMaintenance(Strategy):
         if not masks.targets[backup] and not masks.own_disabled[backup]:
             state = "down" if not snapshot.host_up[backup] else "disabled by somebody else"
             solution.note(f"Backup node {name} is {state}; Nova chooses the targets.")
+            return None
+        if not masks.class_hosts[masks.server_class[moving], backup].all():
+            solution.note(
+                f"Backup node {name} is outside the availability zone that a server is pinned to; "
+                "Nova chooses the targets."
+            )
+            solution.rejections["availability zone"] += 1
             return None
         free = (snapshot.capacity() - snapshot.used())[backup]
         lacking = snapshot.server_demand[moving].sum(axis=0) > free

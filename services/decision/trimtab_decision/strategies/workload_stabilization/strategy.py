@@ -21,7 +21,7 @@ from trimtab_common.domain.snapshot import (
     MetricsTable,
     ServerState,
 )
-from trimtab_decision.framework import MetricWindow, Solution, Strategy, StrategyContext
+from trimtab_decision.framework import Solution, Strategy, StrategyContext
 from trimtab_decision.framework.errors import MetricNotAvailable
 from trimtab_decision.optimizer.balancing import BalancingMove, Loads, balance
 from trimtab_decision.optimizer.dimensions import KIB_PER_MIB, allocations
@@ -42,18 +42,6 @@ class WorkloadStabilization(Strategy):
     required_metrics: ClassVar[tuple[str, ...]] = ("instance_cpu_usage", "host_cpu_usage")
     optional_metrics: ClassVar[tuple[str, ...]] = ("instance_ram_usage", "host_ram_usage")
     needs_compute_model: ClassVar[bool] = True
-
-    @classmethod
-    def metric_window(cls, parameters: Mapping[str, Any]) -> MetricWindow:
-        """The periods; the deprecated `node` wins when it is set (B-133)."""
-        periods, methods = parameters["periods"], parameters["aggregation_method"]
-        return MetricWindow(
-            server_period_s=float(periods["instance"]),
-            host_period_s=float(periods.get("node") or periods["compute_node"]),
-            granularity_s=float(parameters["granularity"]),
-            server_aggregate=methods["instance"],
-            host_aggregate=methods.get("node") or methods["compute_node"],
-        )
 
     def do_execute(self, context: StrategyContext, solution: Solution) -> None:
         """Measure; when a deviation is above its threshold, descend."""
