@@ -510,11 +510,6 @@ DOORS: dict[str, Callable[[World], AbstractAsyncContextManager[Door]]] = {
 """The ways in that cost nothing to open; Envoy's is the fixture `edge`."""
 
 
-@pytest.fixture(params=sorted(DOORS))
-def open_door(request) -> Callable[[World], AbstractAsyncContextManager[Door]]:
-    return DOORS[request.param]
-
-
 @pytest.fixture
 def all_doors() -> dict[str, Callable[[World], AbstractAsyncContextManager[Door]]]:
     return DOORS
