@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import structlog
 
 from trimtab_common.domain.errors import TrimtabError
-from trimtab_decision import worker_process
+from trimtab_decision import parcel, worker_process
 from trimtab_decision.errors import PlanningTimedOut, WorkerDied
 from trimtab_decision.execution import Execution, Outcome
 from trimtab_decision.framework import PlannedAction
@@ -73,11 +73,18 @@ class _Worker:
         answer: worker_process.Answer = self._pipe.recv()
         if answer.error is not None:
             raise answer.error
-        return answer.result
+        return parcel.unpack(self._pipe.recv_bytes)
 
-    def ask(self, job: Job, arguments: tuple[Any, ...], timeout_s: float) -> Any:
+    def execute(self, question: Execution, timeout_s: float) -> Any:
         """The answer to one question; blocks, so call it in a thread."""
-        self._pipe.send((job, arguments))
+        self._pipe.send(Job.EXECUTE)
+        worker_process.send(self._pipe, parcel.pack_question(question))
+        return self.receive(timeout_s)
+
+    def order(self, planner: str, options: Mapping[str, Any], timeout_s: float) -> Any:
+        """The plan of what was executed last; blocks, so call it in a thread."""
+        self._pipe.send(Job.ORDER)
+        self._pipe.send((planner, dict(options)))
         return self.receive(timeout_s)
 
     def end(self) -> None:
@@ -151,18 +158,18 @@ class _Asking:
 
     async def execute(self, question: Execution) -> Outcome:
         """See Desk; also PlanningTimedOut and WorkerDied."""
-        outcome: Outcome = await self._ask(Job.EXECUTE, question)
+        outcome: Outcome = await self._ask(self._worker.execute, question)
         return outcome
 
     async def order(self, planner: str, options: Mapping[str, Any]) -> tuple[PlannedAction, ...]:
         """See Desk; also PlanningTimedOut and WorkerDied."""
-        planned: tuple[PlannedAction, ...] = await self._ask(Job.ORDER, planner, dict(options))
+        planned: tuple[PlannedAction, ...] = await self._ask(self._worker.order, planner, options)
         return planned
 
-    async def _ask(self, job: Job, *arguments: Any) -> Any:
+    async def _ask(self, ask: Callable[..., Any], *arguments: Any) -> Any:
         self.is_broken = True
         try:
-            result = await asyncio.to_thread(self._worker.ask, job, arguments, self._timeout_s)
+            result = await asyncio.to_thread(ask, *arguments, self._timeout_s)
         except TimeoutError:
             raise PlanningTimedOut(
                 f"Planning took longer than {self._timeout_s:.0f} s and was stopped. Give the "

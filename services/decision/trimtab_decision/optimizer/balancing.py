@@ -90,7 +90,7 @@ def balance(
 
     `movable` [V]; a server moves once; targets have room in every dimension. Deterministic.
     """
-    search = _Descent(loads, placement, movable, class_hosts[server_class][:, loads.hosts], names)
+    search = _Descent(loads, placement, movable, (class_hosts, server_class), names)
     moves: list[BalancingMove] = []
     while not search.is_done():
         move = search.step()
@@ -99,8 +99,8 @@ def balance(
         moves.append(move)
     return Balance(
         moves=moves,
-        deviation=search.deviation(),
-        total=search.total(),
+        deviation=search.deviation,
+        total=search.total,
         rejections=search.rejections,
         evaluated=search.evaluated,
     )
@@ -114,12 +114,12 @@ class _Descent:
         loads: Loads,
         placement: Placement,
         movable: NDArray[np.bool_],
-        allowed: NDArray[np.bool_],
+        classes: tuple[NDArray[np.bool_], NDArray[np.int32]],
         names: tuple[str, ...],
     ) -> None:
         self.loads = loads
         self.placement = placement
-        self.allowed = allowed
+        self.allowed, self.server_class = classes[0][:, loads.hosts], classes[1]
         self.names = names
         self.load = loads.load.copy()
         self.rejections: Counter[str] = Counter()
@@ -132,17 +132,19 @@ class _Descent:
         chosen = np.flatnonzero(candidates)
         order = chosen[np.argsort(self.at[chosen], kind="stable")]
         edges = np.searchsorted(self.at[order], np.arange(len(loads.hosts) + 1))
-        self.servers = [list(order[a:b]) for a, b in pairwise(edges)]
+        self.servers = [order[a:b] for a, b in pairwise(edges)]
+        self.has_servers = np.array([len(servers) > 0 for servers in self.servers], dtype=bool)
+        self._measure()
 
-    def deviation(self) -> NDArray[np.float64]:
-        return np.asarray(self.load.std(axis=0), dtype=np.float64)
-
-    def total(self) -> float:
-        return float(self.deviation() @ self.loads.weight)
+    def _measure(self) -> None:
+        """Keep what every candidate needs: means, deviations and their weighted sum."""
+        self.mean = self.load.mean(axis=0)
+        self.deviation = np.asarray(self.load.std(axis=0), dtype=np.float64)
+        self.total = float(self.deviation @ self.loads.weight)
 
     def is_done(self) -> bool:
         """Every metric is below its threshold, not only one (B-129)."""
-        return bool((self.deviation() < self.loads.threshold * MARGIN).all())
+        return bool((self.deviation < self.loads.threshold * MARGIN).all())
 
     def step(self) -> BalancingMove | None:
         """Make the move that lowers the total most, or None when none lowers it."""
@@ -154,14 +156,15 @@ class _Descent:
 
     def _neighbourhoods(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Hottest hosts against coldest first; everything, in pieces, only when that finds none."""
-        deviation = np.maximum(self.deviation(), 1e-12)
-        heat = ((self.load - self.load.mean(axis=0)) / deviation) @ self.loads.weight
+        weight = self.loads.weight / np.maximum(self.deviation, 1e-12)
+        heat = (self.load - self.mean) @ weight
         order = np.argsort(-heat, kind="stable")
-        sources = np.array([h for h in order if self.servers[h]], dtype=np.intp)
+        sources = order[self.has_servers[order]]
         if not len(sources):
             return
         cold = order[::-1]
-        roomy = cold[(self.placement.free[self.loads.hosts[cold]] > 0).all(axis=1)]
+        near = cold[: 4 * COLD_HOSTS]
+        roomy = near[(self.placement.free[self.loads.hosts[near]] > 0).all(axis=1)]
         yield sources[:HOT_HOSTS], roomy[:COLD_HOSTS]
         for start in range(0, len(sources), HOT_HOSTS):
             yield sources[start : start + HOT_HOSTS], cold
@@ -174,13 +177,15 @@ class _Descent:
         self.evaluated += total.size
         demand = self.placement.demand[servers]
         room = self.placement.free[self.loads.hosts[cold]]
-        fits = self.allowed[np.ix_(servers, cold)] & (self.at[servers][:, None] != cold[None, :])
+        fits = self.allowed[self.server_class[servers]][:, cold] & (
+            self.at[servers][:, None] != cold[None, :]
+        )
         for axis in range(demand.shape[1]):
             fits &= demand[:, axis][:, None] <= room[:, axis][None, :] + TOLERANCE
         masked = np.where(fits, total, np.inf)
         flat = int(np.argmin(masked))
         row, column = divmod(flat, len(cold))
-        before = self.total()
+        before = self.total
         after = float(masked[row, column])
         if not after < before - MIN_GAIN:
             return None
@@ -244,5 +249,7 @@ class _Descent:
         self.load[source] -= amount / size[source]
         self.load[target] += amount / size[target]
         self.placement.move(server, move.target)
-        self.servers[source].remove(server)
+        self.servers[source] = self.servers[source][self.servers[source] != server]
+        self.has_servers[source] = len(self.servers[source]) > 0
+        self._measure()
         return move
