@@ -75,7 +75,9 @@ class AuditRunner:
                     }
                 )
             )
-        await self.start(found)
+            # a look costs less than a claim: those of other replicas are not even tried
+            free = [audit for audit in found if not await self._claims.is_held(session, audit)]
+        await self.start(free)
 
     async def wake(self, uuid: str) -> None:
         """Looks at this audit now."""
