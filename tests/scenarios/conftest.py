@@ -111,6 +111,7 @@ class World:
     store: Store
     waker: RecordingWaker
     collector: FakeCollector
+    authenticator: NoAuth | TokenAuth
 
 
 def small_model() -> ComputeSnapshot:
@@ -183,14 +184,21 @@ def make_world(empty_database, tmp_path) -> WorldFactory:
             models=collector,
             settings=ApiSettings(**settings),
         )
+        authenticator = TokenAuth() if deps.settings.auth == "keystone" else NoAuth()
         api = RestApi(
             deps,
-            authenticator=TokenAuth() if deps.settings.auth == "keystone" else NoAuth(),
+            authenticator=authenticator,
             policy=DefaultPolicy(),
             new_request_id=lambda: f"req-{next(request_ids):08d}",
         )
         world = World(
-            api=api, deps=deps, clock=clock, store=store, waker=waker, collector=collector
+            api=api,
+            deps=deps,
+            clock=clock,
+            store=store,
+            waker=waker,
+            collector=collector,
+            authenticator=authenticator,
         )
         try:
             await fill(store, given or {})

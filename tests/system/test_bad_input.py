@@ -78,7 +78,7 @@ def test_bad_json_is_a_400(door):
 def test_a_body_of_five_megabytes_is_refused_with_413_and_a_request_id(door):
     response = door.post("/v1/audits", content=b'{"x": "' + b"y" * 5_000_000 + b'"}')
     assert response.status_code == 413
-    assert fault(response)["faultstring"] == "Request body is larger than 4194304 bytes."
+    assert fault(response)["faultstring"] == "The request body is larger than 4194304 bytes."
     assert response.headers["x-openstack-request-id"].startswith("req-")
 
 

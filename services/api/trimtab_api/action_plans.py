@@ -9,40 +9,37 @@ from trimtab_common.domain.errors import FailedPrecondition
 from trimtab_common.domain.lifecycle import Actor, PlanState
 from trimtab_common.domain.records import ActionPlan
 from trimtab_common.domain.resources import ACTION_PLANS
-
-DELETABLE = frozenset(
-    {
-        PlanState.SUCCEEDED,
-        PlanState.RECOMMENDED,
-        PlanState.FAILED,
-        PlanState.SUPERSEDED,
-        PlanState.CANCELLED,
-    }
-)
+from trimtab_common.store import Session
 
 
 async def start(deps: Deps, ident: str) -> ActionPlan:
     """Launches a RECOMMENDED plan: PENDING in the record, applier woken (A-064)."""
-    async with deps.store.write() as session:
+
+    async def work(session: Session) -> ActionPlan:
         plan = await session.action_plans.get(idents.parse(ACTION_PLANS, ident))
         if plan.state is not PlanState.RECOMMENDED:
             raise FailedPrecondition(f"Couldn't start when state is '{plan.state}'.")
-        plan = await session.action_plans.transition(
+        return await session.action_plans.transition(
             plan.uuid, to=PlanState.PENDING, actor=Actor.API, source=PlanState.RECOMMENDED
         )
+
+    plan = await deps.store.transact(work)
     deps.waker.wake_plan(plan.uuid)
     return plan
 
 
 async def set_state(deps: Deps, ident: str, wanted: str) -> ActionPlan:
     """The state changes of PATCH (A-063); TransitionNotAllowed for every other one."""
-    async with deps.store.write() as session:
+
+    async def work(session: Session) -> ActionPlan:
         plan = await session.action_plans.get(idents.parse(ACTION_PLANS, ident))
         target = _target_state(plan, wanted)
-        plan = await session.action_plans.transition(
+        return await session.action_plans.transition(
             plan.uuid, to=target, actor=Actor.API, source=plan.state
         )
-    if target is PlanState.CANCELLED:
+
+    plan = await deps.store.transact(work)
+    if plan.state is PlanState.CANCELLED:
         await deps.store.cancel_actions_of_plan(plan.uuid, Actor.API)
     else:
         deps.waker.wake_plan(plan.uuid)
@@ -60,12 +57,16 @@ async def cancel(deps: Deps, ident: str) -> ActionPlan:
 
 
 async def delete(deps: Deps, ident: str) -> None:
-    """Soft-deletes a plan that does not run, with its actions and indicators (A-065)."""
-    async with deps.store.write() as session:
+    """Soft-deletes a plan that does not run, with its actions and indicators (A-065).
+
+    FailedPrecondition: it runs, or waits to.
+    """
+
+    async def work(session: Session) -> None:
         plan = await session.action_plans.get(idents.parse(ACTION_PLANS, ident))
-        if plan.state not in DELETABLE:
-            raise FailedPrecondition(f"Couldn't delete when state is '{plan.state}'.")
         await session.action_plans.soft_delete(plan.uuid, actor=Actor.API)
+
+    await deps.store.transact(work)
 
 
 def _target_state(plan: ActionPlan, wanted: str) -> PlanState:

@@ -25,7 +25,8 @@ async def skip(
     if state is not None and state not in ActionState.__members__:
         raise InvalidArgument(f"Invalid state: {state}")
     text = f"{SKIPPED_BY_USER} Reason: {message}" if message else SKIPPED_BY_USER
-    async with deps.store.write() as session:
+
+    async def work(session: Session) -> Action:
         action = await session.actions.get(idents.parse(ACTIONS, ident))
         if state is None:
             return await _reword(session, action, message, text)
@@ -41,6 +42,8 @@ async def skip(
             source=ActionState.PENDING,
             status_message=text,
         )
+
+    return await deps.store.transact(work)
 
 
 async def _reword(session: Session, action: Action, message: str | None, text: str) -> Action:

@@ -33,11 +33,13 @@ async def create(deps: Deps, draft: TemplateDraft) -> AuditTemplate:
 
     AlreadyExists: the name is taken.
     """
-    if draft.goal is None:
+    goal_ident = draft.goal
+    if goal_ident is None:
         raise InvalidArgument("An audit template needs a goal.")
     scope = scopes.checked(draft.scope or [])
-    async with deps.store.write() as session:
-        goal = await find_goal(session, draft.goal)
+
+    async def work(session: Session) -> AuditTemplate:
+        goal = await find_goal(session, goal_ident)
         strategy = await find_strategy(session, draft.strategy, goal.id)
         _check_defaults(draft.default_parameters or {}, strategy)
         return await session.audit_templates.create(
@@ -52,13 +54,16 @@ async def create(deps: Deps, draft: TemplateDraft) -> AuditTemplate:
             )
         )
 
+    return await deps.store.transact(work)
+
 
 async def update(deps: Deps, ident: str, changes: Mapping[str, Json]) -> AuditTemplate:
     """Changes a template; audits made from it stay as they are (A-049).
 
     Conflict: goal or strategy change while default parameters are set and not changed too (A-047).
     """
-    async with deps.store.write() as session:
+
+    async def work(session: Session) -> AuditTemplate:
         template = await session.audit_templates.get(idents.parse(AUDIT_TEMPLATES, ident))
         columns = {
             name: changes[name]
@@ -74,12 +79,17 @@ async def update(deps: Deps, ident: str, changes: Mapping[str, Json]) -> AuditTe
             return template
         return await session.audit_templates.update(template.uuid, columns)
 
+    return await deps.store.transact(work)
+
 
 async def delete(deps: Deps, ident: str) -> None:
     """Soft-deletes a template. NotFound when there is none."""
-    async with deps.store.write() as session:
+
+    async def work(session: Session) -> None:
         template = await session.audit_templates.get(idents.parse(AUDIT_TEMPLATES, ident))
         await session.audit_templates.soft_delete(template.uuid)
+
+    await deps.store.transact(work)
 
 
 async def find_goal(session: Session, ident: str) -> Goal:

@@ -19,9 +19,6 @@ from trimtab_common.store import Session
 
 Json = Any
 MAX_NAME_LENGTH = 63
-DELETABLE = frozenset(
-    {AuditState.FAILED, AuditState.SUCCEEDED, AuditState.CANCELLED, AuditState.SUSPENDED}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +51,15 @@ async def create(deps: Deps, draft: AuditDraft) -> Audit:
     interval = _checked_interval(audit_type, draft.interval)
     _check_window(audit_type, draft.start_time, draft.end_time)
     now = deps.clock.now()
-    async with deps.store.write() as session:
+
+    async def work(session: Session) -> Audit:
         template = await _template(session, draft.audit_template_uuid)
         goal = await _goal(session, draft.goal, template)
         strategy = await _strategy(session, draft.strategy, template, goal)
         scope = template.scope if draft.scope is None and template else draft.scope or []
         defaults = (template.default_parameters or {}) if template else {}
         given = {**(defaults if strategy else {}), **draft.parameters}
-        audit = await session.audits.create(
+        return await session.audits.create(
             Audit(
                 uuid=deps.new_uuid(),
                 name=_name(draft.name, strategy or template or goal, now),
@@ -79,6 +77,8 @@ async def create(deps: Deps, draft: AuditDraft) -> Audit:
                 end_time=draft.end_time,
             )
         )
+
+    audit = await deps.store.transact(work)
     if audit_type is not AuditType.EVENT:
         deps.waker.wake_audit(audit.uuid)
     return audit
@@ -89,15 +89,21 @@ async def update(deps: Deps, ident: str, changes: Mapping[str, Json]) -> Audit:
 
     InvalidArgument: a wrong value. TransitionNotAllowed: the state may not change so.
     """
-    async with deps.store.write() as session:
+
+    async def work(session: Session) -> Audit:
         audit = await session.audits.get(idents.parse(AUDITS, ident))
         target = _target_state(audit, changes["state"]) if "state" in changes else None
         columns = await _columns(deps, session, audit, changes)
         if columns:
             audit = await session.audits.update(audit.uuid, columns)
         if target is not None:
-            audit = await session.audits.transition(audit.uuid, to=target, actor=Actor.API)
-    if target is not None or columns:
+            audit = await session.audits.transition(
+                audit.uuid, to=target, actor=Actor.API, source=audit.state
+            )
+        return audit
+
+    audit = await deps.store.transact(work)
+    if changes:
         deps.waker.wake_audit(audit.uuid)
     return audit
 
@@ -108,12 +114,16 @@ async def cancel(deps: Deps, ident: str) -> Audit:
 
 
 async def delete(deps: Deps, ident: str) -> None:
-    """Soft-deletes an audit that has ended; its plans stay (A-061)."""
-    async with deps.store.write() as session:
+    """Soft-deletes an audit that has ended; its plans stay (A-061).
+
+    FailedPrecondition: it has not ended.
+    """
+
+    async def work(session: Session) -> None:
         audit = await session.audits.get(idents.parse(AUDITS, ident))
-        if audit.state not in DELETABLE:
-            raise FailedPrecondition(f"Couldn't delete when state is '{audit.state}'.")
         await session.audits.soft_delete(audit.uuid, actor=Actor.API)
+
+    await deps.store.transact(work)
 
 
 async def trigger(deps: Deps, ident: str) -> None:
@@ -122,14 +132,17 @@ async def trigger(deps: Deps, ident: str) -> None:
     The wish stands in the record as `next_run_time`, so it outlives a lost wake-up; decision
     clears it when it claims the audit. InvalidArgument: not an EVENT audit, or busy or ended.
     """
-    async with deps.store.write() as session:
+
+    async def work(session: Session) -> str:
         audit = await session.audits.get(idents.parse(AUDITS, ident))
         if audit.audit_type is not AuditType.EVENT:
             raise InvalidArgument(f"Audit {ident} is not of type EVENT but {audit.audit_type}.")
         if audit.state not in (AuditState.PENDING, AuditState.SUCCEEDED):
             raise FailedPrecondition(f"Audit {ident} can not be triggered in state {audit.state}.")
         await session.audits.update(audit.uuid, {"next_run_time": deps.clock.now()})
-    deps.waker.wake_audit(audit.uuid)
+        return audit.uuid
+
+    deps.waker.wake_audit(await deps.store.transact(work))
 
 
 def _checked_type(text: str) -> AuditType:

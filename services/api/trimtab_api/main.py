@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
@@ -40,12 +41,37 @@ NAME = "api"
 
 
 class HttpServer(uvicorn.Server):
-    """Uvicorn inside a service that handles the signals itself."""
+    """Uvicorn inside a service that handles the signals itself and owns the address."""
+
+    def __init__(self, config: uvicorn.Config, address: str) -> None:
+        super().__init__(config)
+        self._listener = _listen(address)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leaves SIGTERM and SIGINT to `runtime.service`."""
         yield
+
+    async def run_door(self) -> None:
+        """Serves until cancelled."""
+        await self.serve(sockets=[self._listener.dup()])  # uvicorn closes what it is given
+
+    async def close(self) -> None:
+        """Gives the address back."""
+        self._listener.close()
+
+
+def _listen(address: str) -> socket.socket:
+    """FailedPrecondition when the address is taken; uvicorn itself would end the process."""
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=2048)
+    except OSError as error:
+        raise FailedPrecondition(
+            f"api cannot listen for HTTP on {address}: {error.strerror}. Stop what listens there "
+            "or choose another address as [trimtab]api_http."
+        ) from None
 
 
 async def build(common: CommonSettings, settings: ApiSettings) -> Service:
@@ -111,12 +137,12 @@ async def build(common: CommonSettings, settings: ApiSettings) -> Service:
         full_name = module.DESCRIPTOR.services_by_name[name].full_name
         service.add(servicer, add_to_server, full_name)
     http = _http_server(api, common.api_http, settings)
-    service.background(http.serve, "http door")
+    service.on_stop(http.close)
+    service.background(http.run_door, "http door")
     return service
 
 
 def _http_server(api: RestApi, address: str, settings: ApiSettings) -> HttpServer:
-    host, _, port = address.rpartition(":")
     app = asgi.create_app(
         api,
         max_body_bytes=settings.max_body_bytes,
@@ -125,15 +151,14 @@ def _http_server(api: RestApi, address: str, settings: ApiSettings) -> HttpServe
     return HttpServer(
         uvicorn.Config(
             app,
-            host=host.strip("[]"),
-            port=int(port),
             log_config=None,
             access_log=False,
             lifespan="off",
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=5,
-        )
+        ),
+        address,
     )
 
 

@@ -15,6 +15,7 @@ import structlog
 from trimtab_applier.actions import ActionPlugin, ActionTypes
 from trimtab_applier.context import RunContext, RunParts
 from trimtab_applier.errors import ActionFailed, ActionSkipped, LeaseLost, status_message, why
+from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.domain.lifecycle import ActionState
 from trimtab_common.domain.records import Action
 
@@ -124,7 +125,14 @@ class ActionRun:
         if isinstance(error, LeaseLost):
             raise error
         if error is not None:
-            log.info("action failed", action=self.uuid, phase=self._phase, exc_info=error)
+            foreign = None if isinstance(error, TrimtabError) else error
+            log.info(
+                "action failed",
+                action=self.uuid,
+                phase=self._phase,
+                problem=why(error),
+                exc_info=foreign,
+            )
         return error
 
     async def _phases(self, plugin: ActionPlugin, work: Coroutine[Any, Any, bool]) -> None:

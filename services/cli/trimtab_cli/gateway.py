@@ -60,7 +60,7 @@ def render(settings: GatewaySettings) -> str:
         fields |= {f"{name}_host": host, f"{name}_port": port}
     document = json.dumps(yaml.safe_load(template.substitute(fields)), indent=1)
     for mark, text, client in (
-        ("REPLY413", f"Request body is larger than {MAX_BODY_BYTES} bytes.", True),
+        ("REPLY413", f"The request body is larger than {MAX_BODY_BYTES} bytes.", True),
         (
             "REPLY503",
             "The service is not reachable at the moment. Try again in a few seconds.",

@@ -42,6 +42,12 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
             help="Seconds between two looks at what changed in the cloud.",
         ),
         cfg.FloatOpt(
+            "stale_after",
+            default=300.0,
+            min=0,
+            help="Seconds without an answer of the cloud after which the model is called stale.",
+        ),
+        cfg.FloatOpt(
             "max_stream_age",
             default=3600.0,
             min=1.0,
@@ -108,6 +114,7 @@ class CollectorSettings:
             sync=SyncSettings(
                 period_s=conf[COMPUTE_GROUP].period,
                 poll_interval_s=conf.collector.poll_interval,
+                stale_after_s=conf.collector.stale_after,
             ),
             retry=RetryPolicy(
                 retries=conf.collector.api_query_max_retries,

@@ -1,21 +1,23 @@
 """The inside of a planning worker: reads questions from a pipe, answers each, ends with the pipe.
 
-Imported by the fork server before any worker starts, so it must not import grpc at its top: gRPC
-does not survive a fork. The pipe ends when the service does, however it ended, so no worker
-outlives it.
+Started by `workers`. The pipe ends when the service does, however it ended, so no worker outlives
+it. Imports little, because that is what a start costs.
 """
 
 from __future__ import annotations
 
 import pickle
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
 from trimtab_common.domain.errors import TrimtabError
+from trimtab_decision import parcel
 from trimtab_decision.errors import StrategyFailed
 from trimtab_decision.execution import Desk
 from trimtab_decision.framework import Scorer
@@ -33,10 +35,14 @@ class Job(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a worker sends back: a result or one of our errors."""
+    """What a worker sends back: one of our errors, or word that a result follows."""
 
-    result: Any = None
     error: TrimtabError | None = None
+
+
+def main() -> None:
+    """Arguments: the pipe's file descriptor, and scoring's address or nothing."""
+    serve(Connection(int(sys.argv[1])), sys.argv[2] or None)
 
 
 def serve(pipe: Connection, scoring_address: str | None) -> None:
@@ -45,39 +51,51 @@ def serve(pipe: Connection, scoring_address: str | None) -> None:
     scorer = None if scoring_address is None else remote_scorer(scoring_address)
     desk = Desk(load_registry(), scorer)
     try:
-        pipe.send(Answer())
+        send(pipe, _reply(lambda: None))
         while True:
-            job, arguments = pipe.recv()
-            pipe.send_bytes(_packed(_answer(desk, job, arguments)))
+            job: Job = pipe.recv()
+            if job is Job.EXECUTE:
+                question = parcel.unpack_question(pipe.recv_bytes)
+                send(pipe, _reply(partial(desk.execute, question)))
+            else:
+                planner, options = pipe.recv()
+                send(pipe, _reply(partial(desk.order, planner, options)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _answer(desk: Desk, job: Job, arguments: tuple[Any, ...]) -> Answer:
+def send(pipe: Connection, messages: Iterable[parcel.Message]) -> None:
+    """Sends each message by itself, letting other threads run in between."""
+    for message in messages:
+        pipe.send_bytes(message)
+
+
+def _reply(work: Callable[[], Any]) -> list[parcel.Message]:
+    """The whole reply to one job. Packed before anything is sent: pickling runs plug-ins' code."""
     try:
-        return Answer(result=getattr(desk, job)(*arguments))
+        return [pickle.dumps(Answer()), *parcel.pack(work())]
     except TrimtabError as error:
-        return Answer(error=error)
+        return [_told(error)]
     except MemoryError:
-        return Answer(
-            error=StrategyFailed(
-                "Planning needs more memory than this machine gives. "
-                "Give the audit a smaller scope, or decision more memory."
+        return [
+            _told(
+                StrategyFailed(
+                    "Planning needs more memory than this machine gives. "
+                    "Give the audit a smaller scope, or decision more memory."
+                )
             )
-        )
+        ]
     except Exception as error:  # noqa: BLE001, the process must go on; the error is recorded
-        return Answer(error=StrategyFailed(f"Planning failed: {type(error).__name__}: {error}"))
+        return [_told(StrategyFailed(f"Planning failed: {type(error).__name__}: {error}"))]
 
 
-def _packed(answer: Answer) -> bytes:
-    """The answer as bytes; an error of a plug-in that cannot travel becomes a plain one."""
+def _told(error: TrimtabError) -> bytes:
+    """The error as bytes; one of a plug-in that cannot travel becomes a plain one."""
     try:
-        packed = pickle.dumps(answer)
-        if answer.error is not None:
-            pickle.loads(packed)  # noqa: S301, our own bytes: proves that the other side can read it
+        packed = pickle.dumps(Answer(error=error))
+        pickle.loads(packed)  # noqa: S301, our own bytes: proves that the other side can read it
     except Exception:  # noqa: BLE001, pickling runs plug-ins' code
-        told = answer.error if answer.error is not None else "its result cannot be transferred"
-        return pickle.dumps(Answer(error=StrategyFailed(f"Planning failed: {told}")))
+        return pickle.dumps(Answer(error=StrategyFailed(f"Planning failed: {error}")))
     return packed
 
 
@@ -86,7 +104,7 @@ def remote_scorer(address: str) -> Scorer:
     stubs: list[Any] = []
 
     def score(engine: str, features: Sequence[float]) -> Sequence[float]:
-        import grpc  # noqa: PLC0415, see the module's first lines
+        import grpc  # noqa: PLC0415, few strategies score
 
         from trimtab.scoring.v1 import scoring_pb2, scoring_pb2_grpc  # noqa: PLC0415, imports grpc
 

@@ -8,17 +8,17 @@ its process without touching the others.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-from collections.abc import AsyncIterator, Mapping
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.connection import Connection, Pipe
 from typing import Any, Protocol
 
 import structlog
 
 from trimtab_common.domain.errors import TrimtabError
-from trimtab_decision import worker_process
+from trimtab_decision import parcel, worker_process
 from trimtab_decision.errors import PlanningTimedOut, WorkerDied
 from trimtab_decision.execution import Execution, Outcome
 from trimtab_decision.framework import PlannedAction
@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 5.0
+_PROGRAM = "from trimtab_decision.worker_process import main; main()"
 
 
 class Thinking(Protocol):
@@ -50,14 +51,20 @@ class Thinker(Protocol):
 class _Worker:
     """One process and our end of its pipe."""
 
-    def __init__(self, context: ForkServerContext, scoring_address: str | None) -> None:
-        self._pipe: Connection
-        self._pipe, theirs = context.Pipe()
-        self._process: ForkServerProcess = context.Process(
-            target=worker_process.serve, args=(theirs, scoring_address), daemon=True
+    def __init__(self, scoring_address: str | None) -> None:
+        ours, theirs = Pipe()
+        self._pipe: Connection[Any, Any] = ours
+        # Not multiprocessing: it would import our whole main module again in each worker.
+        self._process = subprocess.Popen(  # noqa: S603, our own interpreter and our own words
+            [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno()), scoring_address or ""],
+            pass_fds=[theirs.fileno()],
         )
-        self._process.start()
         theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
 
     def receive(self, timeout_s: float) -> Any:
         """The next answer; blocks, so call it in a thread."""
@@ -66,17 +73,24 @@ class _Worker:
         answer: worker_process.Answer = self._pipe.recv()
         if answer.error is not None:
             raise answer.error
-        return answer.result
+        return parcel.unpack(self._pipe.recv_bytes)
 
-    def ask(self, job: Job, arguments: tuple[Any, ...], timeout_s: float) -> Any:
+    def execute(self, question: Execution, timeout_s: float) -> Any:
         """The answer to one question; blocks, so call it in a thread."""
-        self._pipe.send((job, arguments))
+        self._pipe.send(Job.EXECUTE)
+        worker_process.send(self._pipe, parcel.pack_question(question))
+        return self.receive(timeout_s)
+
+    def order(self, planner: str, options: Mapping[str, Any], timeout_s: float) -> Any:
+        """The plan of what was executed last; blocks, so call it in a thread."""
+        self._pipe.send(Job.ORDER)
+        self._pipe.send((planner, dict(options)))
         return self.receive(timeout_s)
 
     def end(self) -> None:
         """Ends the process now; whoever waits in `ask` gets EOFError."""
         self._process.kill()
-        self._process.join(_END_TIMEOUT_S)
+        self._process.wait(_END_TIMEOUT_S)
         self._pipe.close()
 
 
@@ -87,8 +101,6 @@ class Workers:
         self._count = count
         self._timeout_s = timeout_s
         self._scoring_address = scoring_address
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([worker_process.__name__])
         self._free: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         self._all: set[_Worker] = set()
 
@@ -97,7 +109,7 @@ class Workers:
         await asyncio.gather(*(self._add() for _ in range(self._count)))
 
     async def _add(self) -> None:
-        worker = await asyncio.to_thread(_Worker, self._context, self._scoring_address)
+        worker = await asyncio.to_thread(_Worker, self._scoring_address)
         self._all.add(worker)
         try:
             await asyncio.to_thread(worker.receive, START_TIMEOUT_S)
@@ -146,18 +158,18 @@ class _Asking:
 
     async def execute(self, question: Execution) -> Outcome:
         """See Desk; also PlanningTimedOut and WorkerDied."""
-        outcome: Outcome = await self._ask(Job.EXECUTE, question)
+        outcome: Outcome = await self._ask(self._worker.execute, question)
         return outcome
 
     async def order(self, planner: str, options: Mapping[str, Any]) -> tuple[PlannedAction, ...]:
         """See Desk; also PlanningTimedOut and WorkerDied."""
-        planned: tuple[PlannedAction, ...] = await self._ask(Job.ORDER, planner, dict(options))
+        planned: tuple[PlannedAction, ...] = await self._ask(self._worker.order, planner, options)
         return planned
 
-    async def _ask(self, job: Job, *arguments: Any) -> Any:
+    async def _ask(self, ask: Callable[..., Any], *arguments: Any) -> Any:
         self.is_broken = True
         try:
-            result = await asyncio.to_thread(self._worker.ask, job, arguments, self._timeout_s)
+            result = await asyncio.to_thread(ask, *arguments, self._timeout_s)
         except TimeoutError:
             raise PlanningTimedOut(
                 f"Planning took longer than {self._timeout_s:.0f} s and was stopped. Give the "

@@ -11,8 +11,7 @@ import orjson
 from trimtab_fakecloud.clock import parse_iso
 from trimtab_fakecloud.cloud import Cloud
 from trimtab_fakecloud.errors import ClusterFileError
-from trimtab_fakecloud.hosts import Host, Inventory, inventories
-from trimtab_fakecloud.rest.nova.services import DISABLED_TRAIT
+from trimtab_fakecloud.hosts import DISABLED_TRAIT, Host, Inventory, inventories
 from trimtab_fakecloud.servers import Flavor, Server, VmState
 from trimtab_fakecloud.tokens import USERS, stable_id
 

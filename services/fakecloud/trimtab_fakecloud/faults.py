@@ -48,25 +48,18 @@ class Faults:
         return asdict(self)
 
     def update(self, wanted: Mapping[str, Any]) -> None:
-        """Replace the orders that are named.
+        """Replace the orders that are named: all of them, or none if one is refused.
 
         Raises:
             BadRequest: an unknown order, or a value of the wrong kind.
         """
-        unknown = set(wanted) - {f.name for f in fields(self)}
+        known = {f.name for f in fields(self)}
+        unknown = set(wanted) - known
         if unknown:
             raise BadRequest(f"Unknown faults: {', '.join(sorted(unknown))}")
-        if "requests" in wanted:
-            self.requests = [_request_fault(item) for item in wanted["requests"]]
-        for name in ("migration_s", "migration_jitter_ratio", "fail_ratio"):
-            if name in wanted:
-                setattr(self, name, _positive(name, wanted[name]))
-        if "max_concurrent_live_migrations" in wanted:
-            self.max_concurrent_live_migrations = int(
-                _positive(
-                    "max_concurrent_live_migrations", wanted["max_concurrent_live_migrations"]
-                )
-            )
+        checked = {name: _checked(name, value) for name, value in wanted.items()}
+        for name, value in checked.items():
+            setattr(self, name, value)
 
     def hit(self, request: tuple[str, str, str], rng: random.Random) -> RequestFault | None:
         """The fault that strikes this (service, method, path), counted down."""
@@ -86,6 +79,15 @@ def faults_of(spec: CloudSpec) -> Faults:
         fail_ratio=spec.fail_ratio,
         max_concurrent_live_migrations=spec.max_concurrent_live_migrations,
     )
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name == "requests":
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise BadRequest(f"requests must be a list of objects, not {value!r}")
+        return [_request_fault(item) for item in value]
+    number = _positive(name, value)
+    return int(number) if name == "max_concurrent_live_migrations" else number
 
 
 def _positive(name: str, value: Any) -> float:

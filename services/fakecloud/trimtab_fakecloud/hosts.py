@@ -6,6 +6,8 @@ from types import MappingProxyType
 
 VCPU, MEMORY_MB, DISK_GB = "VCPU", "MEMORY_MB", "DISK_GB"
 RESOURCE_CLASSES = (VCPU, MEMORY_MB, DISK_GB)
+DISABLED_TRAIT = "COMPUTE_STATUS_DISABLED"
+"""Nova keeps its scheduler away from disabled hosts by this trait."""
 
 Resources = Mapping[str, int]
 """Amount by resource class."""

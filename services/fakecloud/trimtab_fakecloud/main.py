@@ -45,6 +45,7 @@ def write_clouds_yaml(cloud: FakeCloud, path: Path) -> None:
     """Write a clouds.yaml with ``fakecloud`` (admin) and ``watcher``, for its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
+    path.chmod(0o600)  # if it was there before
     path.write_text(yaml.safe_dump(cloud.clouds_yaml_dict(), sort_keys=False))
 
 

@@ -71,6 +71,8 @@ def test_latency_is_added_on_order(cloud, control):
         {"fail_ratio": -1},
         {"requests": [{"service": "nowhere"}]},
         {"requests": [{"colour": "red"}]},
+        {"requests": 7},
+        {"migration_s": 9, "fail_ratio": "often"},
     ],
 )
 def test_an_order_that_makes_no_sense_is_refused(control, order):

@@ -30,6 +30,15 @@ KINDS = ("sqlite", "postgresql", "mariadb")
 SQLITE = "sqlite+aiosqlite:///"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says which server a test wants, so that the summary counts it."""
+    servers = {"postgresql": "postgres_url", "mariadb": "mariadb_url"}
+    for item in items:
+        kind = getattr(item, "callspec", None) and item.callspec.params.get("database_url")
+        if kind in servers and servers[kind] not in item.fixturenames:
+            item.fixturenames.append(servers[kind])
+
+
 @dataclasses.dataclass
 class World:
     """Builders with good defaults on one store."""

@@ -1,17 +1,26 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 
-from trimtab_common.domain.errors import Bug, Conflict, FailedPrecondition, NotFound
+from trimtab_common.domain.errors import (
+    Bug,
+    Conflict,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+)
 from trimtab_common.domain.lifecycle import (
     ActionState,
     Actor,
     AuditState,
+    AuditType,
     PlanState,
     TransitionNotAllowed,
 )
+from trimtab_common.domain.records import Audit, Goal
 from trimtab_common.store import Query
 
 
@@ -212,3 +221,43 @@ async def test_descriptions_are_added_and_changed_and_others_stay(world):
             "sleep": "s",
             "migrate": "x" * 255,
         }
+
+
+async def test_texts_that_some_database_would_refuse_are_refused_by_all(world):
+    for name in ("x" * 64, "nul\0", "half \ud800"):
+        with pytest.raises(InvalidArgument, match=r"^name "):
+            await world.audit(name=name)
+    audit = await world.audit(name="ß🙂" * 31 + "x")
+    with pytest.raises(InvalidArgument, match=r"interval is longer than 36"):
+        async with world.store.write() as session:
+            await session.audits.update(audit.uuid, {"interval": "1" * 37})
+
+
+async def test_a_write_inside_read_is_a_bug_of_ours(world):
+    audit = await world.audit()
+    async with world.store.read() as session:
+        with pytest.raises(Bug, match=r"inside store\.read"):
+            await session.audits.update(audit.uuid, {"name": "new"})
+
+
+async def test_what_a_rolled_back_transaction_saw_is_not_told_later(world):
+    def goal(name):
+        return Goal(uuid=str(uuid4()), name=name, display_name=name)
+
+    def audit_of(goal):
+        return Audit(uuid="", name="a", audit_type=AuditType.EVENT, goal_id=goal.id)
+
+    async def undone(session):
+        await session.audits.create(audit_of(await session.goals.create(goal("undone"))))
+        raise RuntimeError("stop")
+
+    async def done(session):
+        await session.audits.create(audit_of(await session.goals.create(goal("done"))))
+
+    with pytest.raises(RuntimeError, match="stop"):
+        await world.store.transact(undone)
+    await world.store.transact(done)
+    async with world.store.read() as session:
+        (entry,) = await session.outbox.unpublished(10)
+    told = entry.payload["watcher_object.data"]["goal"]["watcher_object.data"]["name"]
+    assert told == "done"

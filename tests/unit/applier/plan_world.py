@@ -46,6 +46,8 @@ def migrate(
 class World:
     """One store, one clock, any number of runners."""
 
+    step_s = 0.25
+
     def __init__(self, **settings: Any) -> None:
         self.clock = FakeClock()
         self.store: Any = MemoryStore(self.clock)
@@ -108,20 +110,20 @@ class World:
     async def until(self, work: Awaitable[T], limit_s: float = 10_000.0) -> T:
         """Moves the clock until the work is done."""
         task = asyncio.ensure_future(work)
-        step_s = 0.25
         while not task.done():
             if self.clock.monotonic() > limit_s:
                 task.cancel()
                 raise TimeoutError(f"not done after {limit_s} s of fake time")
             await self.let_run()
-            await self.clock.advance(step_s)
+            await self.clock.advance(self.step_s)
         return await task
 
     async def passes(self, seconds: float) -> None:
         """Time passes, slowly enough for everything that is due to happen."""
-        for _ in range(round(seconds / 0.1)):
+        step_s = self.step_s if self.step_s > 1 else 0.1
+        for _ in range(round(seconds / step_s)):
             await self.let_run()
-            await self.clock.advance(0.1)
+            await self.clock.advance(step_s)
 
     @staticmethod
     async def let_run() -> None:

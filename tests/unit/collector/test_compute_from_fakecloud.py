@@ -37,7 +37,7 @@ class Rig:
         )
         self.reader = ComputeReader(Nova(self.session), Placement(self.session))
         self.live = LiveModel(self.clock)
-        self.sync = ComputeSync(self.live, self.reader, self.clock, SyncSettings())
+        self.sync = ComputeSync(self.live, self.reader, self.clock, SyncSettings(stale_after_s=0))
         self.control = httpx.AsyncClient(base_url=f"{cloud.base_url}/control", trust_env=False)
 
     async def close(self) -> None:

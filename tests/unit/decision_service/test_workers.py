@@ -4,6 +4,8 @@ import asyncio
 import os
 import pickle
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +28,7 @@ QUESTION = Execution(strategy="dummy", parameters={"para1": 1.0, "para2": "x"})
 
 def pid_of(workers):
     (worker,) = workers._all
-    return worker._process.pid
+    return worker.pid
 
 
 async def asked(workers, question=QUESTION):
@@ -90,3 +92,39 @@ async def test_a_question_that_takes_too_long_is_stopped(workers):
 def test_our_errors_travel_between_processes():
     error = pickle.loads(pickle.dumps(PlanRefused("no", field="x")))
     assert (error.message, error.details) == ("no", {"field": "x"})
+
+
+PARENT = """
+import asyncio
+from trimtab_decision.workers import Workers
+
+async def main():
+    workers = Workers(count=1, timeout_s=30)
+    await workers.start()
+    (worker,) = workers._all
+    print(worker.pid, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_no_worker_outlives_a_service_that_was_killed():
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, stdout=asyncio.subprocess.PIPE
+    )
+    worker = int(await parent.stdout.readline())
+    parent.kill()
+    await parent.wait()
+    async with asyncio.timeout(10):
+        while is_running(worker):  # noqa: ASYNC110, the other side is a process
+            await asyncio.sleep(0.02)
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # an orphan whose new parent does not collect it is dead all the same
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -17,11 +17,10 @@ from trimtab_api.rest import cors, faults, roots, versions
 from trimtab_api.rest.call import Call, ok
 from trimtab_api.rest.request import RestRequest, RestResponse, Target, parse_target
 from trimtab_api.rest.routes import WEBHOOK_RULE, Route, find
-from trimtab_common.domain.errors import Bug, TrimtabError, Unauthenticated, Unavailable
+from trimtab_common.domain.errors import Bug, TrimtabError, Unauthenticated
 from trimtab_common.runtime import logs
 
 log = structlog.get_logger(__name__)
-RETRY_AFTER_S = 2
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -118,12 +117,11 @@ class RestApi:
 
 
 def _extra(error: Exception) -> Headers:
+    """No Retry-After on 503: the stock client crashes on it, and retries every 2 s anyway."""
     if isinstance(error, faults.MethodNotAllowed):
         return (("allow", ", ".join(error.allowed)),)
     if isinstance(error, Unauthenticated):
         return (("www-authenticate", error.details.get("challenge", "Keystone")),)
-    if isinstance(error, Unavailable):
-        return (("retry-after", str(RETRY_AFTER_S)),)
     return ()
 
 

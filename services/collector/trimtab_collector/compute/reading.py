@@ -151,7 +151,7 @@ class ComputeReader:
     ) -> tuple[list[HostRow], tuple[str, ...]]:
         """Rows of the hosts, and the names of those whose capacity is not known."""
         wanted = [record for record in hypervisors if record.kind.lower() != IRONIC]
-        service_of = {service.host: service for service in services}
+        service_of = {service.host: service for service in services if service.complete}
         inventories = await self._inventories(wanted)
         rows: dict[str, HostRow] = {}
         for record in wanted:
@@ -161,8 +161,13 @@ class ComputeReader:
                 inventories.get(record.host),
                 model.find_host(record.host),
             )
-        missing = tuple(sorted(name for name, row in rows.items() if not any(row.inventory)))
-        return list(rows.values()), missing
+        missing = {name for name, row in rows.items() if not any(row.inventory)}
+        for service in services:
+            known = model.find_host(service.host)
+            if not service.complete and service.host not in rows and known is not None:
+                rows[service.host] = known  # its cell is away: what is known still holds
+                missing.add(service.host)
+        return list(rows.values()), tuple(sorted(missing))
 
     async def _inventories(self, hosts: Sequence[HypervisorRecord]) -> dict[str, Inventories]:
         """By hostname, without those that Placement does not answer for."""
@@ -202,6 +207,7 @@ class ComputeReader:
             known = model.find_host(service.host)
             if known is None:
                 new.append(service)
+            if known is None or not service.complete:
                 continue
             row = dataclasses.replace(
                 known,

@@ -1,6 +1,7 @@
 """Keeps the live model equal to the cloud: a full read at start and every period, polls between.
 
-A failed read changes nothing but the model's flags: the last good content stays, its age shows.
+A failed read changes nothing: the last good content stays and its age shows, until it is too old
+and says so itself.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from trimtab_collector.compute.reading import FullRead, IncrementalRead
 from trimtab_collector.live_model import Delta, LiveModel
 from trimtab_common.domain.changes import SetHealth
 from trimtab_common.domain.compute import ComputeModel
-from trimtab_common.domain.errors import TrimtabError
+from trimtab_common.domain.errors import TrimtabError, Unavailable
 from trimtab_common.runtime import logs
 from trimtab_common.runtime.clock import Clock
 
@@ -28,11 +29,15 @@ _FULL_AFTER_GAP_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncSettings:
-    """How often. period_s: between full reads; poll_interval_s: between polls."""
+    """How often. period_s: between full reads; poll_interval_s: between polls.
+
+    stale_after_s: how long the cloud may not answer before the model calls itself stale (C-009).
+    """
 
     period_s: float = 3600.0
     poll_interval_s: float = 2.0
     aggregates_every: int = 15
+    stale_after_s: float = 300.0
 
 
 class Source(Protocol):
@@ -97,6 +102,8 @@ class ComputeSync:
             self._failures = 0
             self._good_at = self._clock.monotonic()
             _answer(askers, None)
+        finally:
+            _answer(askers, Unavailable("The read was interrupted."))
 
     def _full_is_due(self) -> bool:
         now = self._clock.monotonic()
@@ -152,7 +159,8 @@ class ComputeSync:
         log.warning("cannot read the cloud", problem=error.message, failures=self._failures)
         self._live.problem = error.message
         health = self._live.model.health
-        if self._live.built and not health.stale_reason:  # the first reason stands
+        too_old = self._live.built and self._live.age_s >= self._settings.stale_after_s
+        if too_old and not health.stale_reason:  # the first reason stands
             stale = SetHealth(health.partial, error.message, health.missing_hosts)
             self._live.publish([Delta(changes=[stale], cause="poll")])
 

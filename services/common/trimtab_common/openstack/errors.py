@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from trimtab_common.domain.errors import (
@@ -41,6 +43,17 @@ def from_status(status: int, body: Any, what: str) -> TrimtabError:
     kind = Unavailable if status >= _SERVER_ERROR else _BY_STATUS.get(status, CloudRefused)
     words = _message(body)
     return kind(f"{what}: {status}{': ' if words else ''}{words}", http_status=str(status))
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Turns an answer without the expected fields into CloudRefused, which names what was read."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CloudRefused(
+            f"{what}: the answer is not what the API promises ({type(error).__name__}: {error})."
+        ) from error
 
 
 def _message(body: Any) -> str:

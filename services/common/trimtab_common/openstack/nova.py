@@ -15,12 +15,14 @@ from dateutil.parser import isoparse
 
 from trimtab_common.domain.errors import FailedPrecondition
 from trimtab_common.domain.snapshot import Aggregate
+from trimtab_common.openstack.errors import understood
 from trimtab_common.openstack.session import CloudApi
 
 PAGE = 1000
 FLOOR = (2, 56)
 _HYPERVISORS_UP_TO = (2, 87)  # from 2.88 on Nova leaves out vcpus, memory and disk
 _SERVERS_UP_TO = (2, 96)  # pinned_availability_zone
+_SERVICES_UP_TO = (2, 69)  # from here on services of a cell that is away are named, as unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +71,10 @@ class ServerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRecord:
-    """A nova-compute service."""
+    """A nova-compute service. `complete` False: its cell is away, its state is not known (2.69)."""
 
     host: str
+    complete: bool = True
     zone: str
     up: bool
     enabled: bool
@@ -135,11 +138,12 @@ class Nova:
             answer = await self._api.get(
                 "compute", "/os-hypervisors/detail", params=params, microversion=version
             )
-            page = answer.body["hypervisors"]
-            found += [_hypervisor(item) for item in page]
-            if not page or not answer.body.get("hypervisors_links"):
-                return found
-            marker = str(page[-1]["id"])
+            with understood("Nova's hypervisors"):
+                page = answer.body["hypervisors"]
+                found += [_hypervisor(item) for item in page]
+                if not page or not answer.body.get("hypervisors_links"):
+                    return found
+                marker = str(page[-1]["id"])
 
     async def servers(self, changed_since: datetime | None = None) -> AsyncIterator[ServerPage]:
         """All servers, page by page."""
@@ -151,24 +155,32 @@ class Nova:
             answer = await self._api.get(
                 "compute", "/servers/detail", params=params, microversion=version
             )
-            page = answer.body["servers"]
-            yield ServerPage(tuple([_server(item) for item in page]), answer.date)
-            if not page or not answer.body.get("servers_links"):
+            with understood("Nova's servers"):
+                page = answer.body["servers"]
+                records = tuple([_server(item) for item in page])
+                more = bool(page and answer.body.get("servers_links"))
+            yield ServerPage(records, answer.date)
+            if not more:
                 return
-            params["marker"] = page[-1]["id"]
+            params["marker"] = records[-1].uuid
 
     async def services(self) -> list[ServiceRecord]:
         """All compute services."""
         answer = await self._api.get(
-            "compute", "/os-services", params={"binary": "nova-compute"}, microversion="2.53"
+            "compute",
+            "/os-services",
+            params={"binary": "nova-compute"},
+            microversion=_text(min(await self._version(), _SERVICES_UP_TO)),
         )
-        return [_service(item) for item in answer.body["services"]]
+        with understood("Nova's services"):
+            return [_service(item) for item in answer.body["services"]]
 
     async def aggregates(self) -> tuple[Aggregate, ...]:
         """All host aggregates, by id."""
         answer = await self._api.get("compute", "/os-aggregates", microversion="2.53")
-        found = [_aggregate(item) for item in answer.body["aggregates"]]
-        return tuple(sorted(found, key=lambda row: row.id))
+        with understood("Nova's aggregates"):
+            found = [_aggregate(item) for item in answer.body["aggregates"]]
+            return tuple(sorted(found, key=lambda row: row.id))
 
     async def _version(self) -> tuple[int, int]:
         if self._newest is None:
@@ -226,6 +238,7 @@ def _server(item: Mapping[str, Any]) -> ServerRecord:
 def _service(item: Mapping[str, Any]) -> ServiceRecord:
     return ServiceRecord(
         host=item["host"],
+        complete=item.get("status") != "UNKNOWN",
         zone=item.get("zone") or "",
         up=item.get("state") == "up" and not item.get("forced_down"),
         enabled=item.get("status") == "enabled",

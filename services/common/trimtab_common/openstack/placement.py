@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from trimtab_common.openstack.errors import understood
 from trimtab_common.openstack.session import CloudApi
 
 
@@ -37,7 +38,8 @@ class Placement:
         answer = await self._api.get(
             "placement", f"/resource_providers/{provider}/inventories", microversion="1.29"
         )
-        return {name: _inventory(item) for name, item in answer.body["inventories"].items()}
+        with understood("Placement's inventories"):
+            return {name: _inventory(item) for name, item in answer.body["inventories"].items()}
 
 
 def _inventory(item: Mapping[str, Any]) -> Inventory:

@@ -39,6 +39,9 @@ class Announcer:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        # Copies: what a transaction read that is then rolled back must not stay for others.
+        self.goals = dict(session.options.goal_cache)
+        self.strategies = dict(session.options.strategy_cache)
         self._plans: dict[int, ActionPlan] = {}
         self._audits: dict[int, Audit] = {}
 
@@ -157,16 +160,19 @@ class Announcer:
             self._audits[record.id] = record
 
     async def _goal(self, key: int) -> Goal:
-        cache = self._session.options.goal_cache
-        if key not in cache:
-            cache[key] = await self._session.goals.by_id(key)
-        return cache[key]
+        if key not in self.goals:
+            self.goals[key] = await self._session.goals.by_id(key)
+        return self.goals[key]
 
     async def _strategy(self, key: int) -> Strategy:
-        cache = self._session.options.strategy_cache
-        if key not in cache:
-            cache[key] = await self._session.strategies.by_id(key)
-        return cache[key]
+        if key not in self.strategies:
+            self.strategies[key] = await self._session.strategies.by_id(key)
+        return self.strategies[key]
+
+    def keep_for_others(self) -> None:
+        """Called after the commit: goals and strategies are replaced, never changed."""
+        self._session.options.goal_cache.update(self.goals)
+        self._session.options.strategy_cache.update(self.strategies)
 
     async def _strategy_or_none(self, key: int | None) -> Strategy | None:
         return None if key is None else await self._strategy(key)

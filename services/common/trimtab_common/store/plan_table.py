@@ -23,6 +23,9 @@ from trimtab_common.store.stateful_table import StatefulTable
 if TYPE_CHECKING:
     from trimtab_common.store.session import Session
 
+_PLANS_PER_STATEMENT = 5000
+"""PostgreSQL takes at most 32767 parameters; a page of the API is at most 1000."""
+
 
 class PlanTable(StatefulTable[ActionPlan]):
     """The action plans of one transaction."""
@@ -92,9 +95,23 @@ class PlanTable(StatefulTable[ActionPlan]):
         self._session.after_commit(lambda store: store.delete_actions_of_plan(plan.id))
 
     async def _completed(self, records: builtins.list[ActionPlan]) -> builtins.list[ActionPlan]:
-        """One more statement for the indicators of all plans of the page."""
-        if not records:
-            return records
+        """One more statement for the indicators of all plans of a page."""
+        found: dict[int, builtins.list[EfficacyIndicator]] = {}
+        for start in range(0, len(records), _PLANS_PER_STATEMENT):
+            part = records[start : start + _PLANS_PER_STATEMENT]
+            await self._read_indicators([plan.id for plan in part], found)
+        return [
+            dataclasses.replace(plan, efficacy_indicators=tuple(found[plan.id]))
+            if plan.id in found
+            else plan
+            for plan in records
+        ]
+
+    async def _read_indicators(
+        self,
+        plan_ids: builtins.list[int],
+        found: dict[int, builtins.list[EfficacyIndicator]],
+    ) -> None:
         table = tables.efficacy_indicators
         statement = (
             sa.select(
@@ -105,12 +122,11 @@ class PlanTable(StatefulTable[ActionPlan]):
                 table.c.unit,
                 table.c.data,
             )
-            .where(table.c.action_plan_id.in_([plan.id for plan in records]))
+            .where(table.c.action_plan_id.in_(plan_ids))
             .order_by(table.c.id)
         )
-        by_plan: dict[int, builtins.list[EfficacyIndicator]] = {}
         for row in await self._session.execute(statement):
-            by_plan.setdefault(row.action_plan_id, []).append(
+            found.setdefault(row.action_plan_id, []).append(
                 EfficacyIndicator(
                     uuid=row.uuid,
                     name=row.name,
@@ -119,12 +135,6 @@ class PlanTable(StatefulTable[ActionPlan]):
                     value=row.data,
                 )
             )
-        return [
-            dataclasses.replace(plan, efficacy_indicators=tuple(by_plan[plan.id]))
-            if plan.id in by_plan
-            else plan
-            for plan in records
-        ]
 
     def _extra_on_insert(self) -> dict[str, Any]:
         return {"visible": self._visible}

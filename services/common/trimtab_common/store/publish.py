@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import sqlalchemy as sa
 
-from trimtab_common.domain.errors import Bug, Conflict
+from trimtab_common.domain.errors import Bug, Conflict, TrimtabError
 from trimtab_common.domain.lifecycle import ActionState, Actor, PlanState
 from trimtab_common.domain.records import Action, ActionPlan, Lease
 from trimtab_common.store import sweeps, tables
@@ -50,9 +51,9 @@ async def publish_plan(
         # One time for all attempts: the sweep of leftovers goes by it.
         created_at=plan.created_at or store.options.now(),
     )
+    plan_id = await store.transact(lambda session: _store_plan(session, plan, fence))
+    stored = dataclasses.replace(plan, id=plan_id)
     try:
-        plan_id = await store.transact(lambda session: _store_plan(session, plan, fence))
-        stored = dataclasses.replace(plan, id=plan_id)
         for start in range(0, len(actions), ACTIONS_PER_TRANSACTION):
             chunk = actions[start : start + ACTIONS_PER_TRANSACTION]
             await store.transact(partial(_store_actions, plan=stored, actions=chunk, fence=fence))
@@ -60,7 +61,8 @@ async def publish_plan(
             lambda session: _publish(session, stored, state, fence, cancel=cancel_recommended)
         )
     except Exception:
-        await sweeps.remove_plan(store, plan.uuid)
+        with suppress(TrimtabError):  # else the sweep of leftovers does it
+            await sweeps.remove_plan(store, plan.uuid)
         raise
     for old in cancelled:
         await sweeps.cancel_actions(store, old.uuid, Actor.DECISION, None)

@@ -89,6 +89,7 @@ class ResourceTable(Generic[R]):
         An error ends the transaction: on PostgreSQL nothing more can run in it.
         """
         values = self._row(record)
+        self._check_texts(values)
         values["created_at"] = record.created_at or self._session.now()
         if "uuid" in self.shape.table.c and not values.get("uuid"):
             values["uuid"] = str(uuid4())
@@ -113,6 +114,7 @@ class ResourceTable(Generic[R]):
     ) -> R:
         """Changes plain columns, never the state. NotFound; Conflict when the lease is lost."""
         self._check_columns(values)
+        self._check_texts(values)
         await self._session.leases.check(fence)
         columns = {**truncated(values), "updated_at": self._session.now()}
         table = self.shape.table
@@ -195,6 +197,17 @@ class ResourceTable(Generic[R]):
         if wrong:
             message = f"Not plain columns of {self.shape.resource.plural}: {', '.join(wrong)}"
             raise Bug(message)
+
+    def _check_texts(self, values: Mapping[str, Any]) -> None:
+        """SQLite would take any length, PostgreSQL no NUL, no driver a lone surrogate."""
+        for name, value in truncated(values).items():
+            if not isinstance(value, str):
+                continue
+            bound = self.shape.resource.by_name[name].max_length
+            if bound is not None and len(value) > bound:
+                raise InvalidArgument(f"{name} is longer than {bound} characters.")
+            if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise InvalidArgument(f"{name} has characters that cannot be stored.")
 
     def _not_found(self, ident: str) -> NotFound:
         return NotFound(

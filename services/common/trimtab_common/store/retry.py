@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import sqlalchemy.exc as sa_exc
 
-from trimtab_common.domain.errors import TrimtabError, Unavailable
+from trimtab_common.domain.errors import InvalidArgument, TrimtabError, Unavailable
 
 MAX_ATTEMPTS = 10
 DEADLINE_S = 20.0
@@ -60,6 +60,8 @@ def translated(error: Exception) -> Exception:
         return error.orig
     if is_transient(error):
         return StoreBusy(f"The database is busy, try again: {_first_line(error)}")
+    if isinstance(error, sa_exc.DataError):
+        return InvalidArgument(f"A value does not fit its column: {_first_line(error)}")
     if isinstance(error, sa_exc.DBAPIError) and error.connection_invalidated:
         return StoreUnreachable(f"The database connection broke: {_first_line(error)}")
     if isinstance(error, (sa_exc.InterfaceError, sa_exc.TimeoutError, OSError)):

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from trimtab_common.domain import lifecycle
+from trimtab_common.domain.errors import Bug
 from trimtab_common.domain.lifecycle import AuditState
 from trimtab_common.domain.records import Audit, AuditTemplate, Goal, ScoringEngine, Strategy
 from trimtab_common.store import shapes
@@ -63,8 +64,9 @@ AfterCommit = Callable[["Store"], Awaitable[object]]
 class Session:
     """One transaction. Not for several tasks at once."""
 
-    def __init__(self, connection: AsyncConnection, options: StoreOptions) -> None:
+    def __init__(self, connection: AsyncConnection, options: StoreOptions, *, writes: bool) -> None:
         self._connection = connection
+        self._writes = writes
         self.options = options
         self.dialect = connection.dialect.name
         self.work_after_commit: list[AfterCommit] = []
@@ -77,6 +79,9 @@ class Session:
         self, statement: sa.Executable, rows: Sequence[dict[str, Any]] | None = None
     ) -> sa.CursorResult[Any]:
         """Runs one statement; for the store's own tables, not for use cases."""
+        if statement.is_dml and not self._writes:
+            message = "A write inside store.read(), which would be rolled back silently"
+            raise Bug(message)
         return await self._connection.execute(statement, rows)
 
     def savepoint(self) -> AsyncTransaction:
@@ -86,6 +91,11 @@ class Session:
     def after_commit(self, work: AfterCommit) -> None:
         """Work in transactions of its own, once this one is committed."""
         self.work_after_commit.append(work)
+
+    def committed(self) -> None:
+        """Called once the transaction is committed."""
+        if "announcer" in self.__dict__:
+            self.announcer.keep_for_others()
 
     @cached_property
     def announcer(self) -> Announcer:

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import sqlalchemy.exc as sa_exc
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from trimtab_common.domain.errors import FailedPrecondition
+from trimtab_common.domain.errors import FailedPrecondition, TrimtabError
 from trimtab_common.domain.lifecycle import Actor, PlanState
 from trimtab_common.domain.records import Action, ActionPlan, Lease
 from trimtab_common.store import engine as engines
@@ -24,6 +25,7 @@ from trimtab_common.store import publish, retry, sweeps
 from trimtab_common.store.session import Session, StoreOptions
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
 SCHEMA_REVISION = "0001"
 """The newest migration; a constant, because finding it would import alembic at every start."""
 
@@ -48,7 +50,7 @@ class Store:
     async def read(self) -> AsyncIterator[Session]:
         """A transaction that changes nothing. StoreBusy or StoreUnreachable when it cannot be."""
         async with self._begun(writes=False) as connection:
-            yield Session(connection, self.options)
+            yield Session(connection, self.options, writes=False)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Session]:
@@ -58,10 +60,16 @@ class Store:
         can repeat the whole block uses `transact`, which does.
         """
         async with self._writer or nullcontext(), self._begun(writes=True) as connection:
-            session = Session(connection, self.options)
+            session = Session(connection, self.options, writes=True)
             yield session
+        session.committed()
         for work in session.work_after_commit:
-            await work(self)
+            try:
+                await work(self)
+            except TrimtabError:
+                # The block itself is committed and must not look failed: `sweep_actions` does
+                # later what is left here.
+                log.warning("work after a commit is left to the sweep", exc_info=True)
 
     async def transact(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """Runs `work` in one write transaction, again from its start while the database is busy.

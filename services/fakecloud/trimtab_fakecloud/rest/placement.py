@@ -9,13 +9,13 @@ from starlette.routing import Route, Router
 
 from trimtab_fakecloud.cloud import Cloud
 from trimtab_fakecloud.errors import BadRequest, NotFound
-from trimtab_fakecloud.hosts import RESOURCE_CLASSES, Host, Inventory, Resources
+from trimtab_fakecloud.hosts import DISABLED_TRAIT, RESOURCE_CLASSES, Host, Inventory, Resources
 from trimtab_fakecloud.rest.answers import answer
 from trimtab_fakecloud.rest.gate import Gate, caller_of, version_of
 from trimtab_fakecloud.rest.microversions import Microversions, text
 
 PLACEMENT_VERSIONS = Microversions("placement", (1, 0), (1, 39))
-_STANDARD_TRAITS = ("COMPUTE_NODE", "COMPUTE_STATUS_DISABLED", "HW_CPU_X86_VMX")
+_STANDARD_TRAITS = ("COMPUTE_NODE", DISABLED_TRAIT, "HW_CPU_X86_VMX")
 _TITLES = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 409: "Conflict"}
 _RULE = "placement:resource_providers:list"
 

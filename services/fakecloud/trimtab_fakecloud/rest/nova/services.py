@@ -10,13 +10,12 @@ from starlette.routing import Route
 from trimtab_fakecloud.clock import iso_micro
 from trimtab_fakecloud.cloud import Cloud
 from trimtab_fakecloud.errors import BadRequest, NotFound
-from trimtab_fakecloud.hosts import Host
+from trimtab_fakecloud.hosts import DISABLED_TRAIT, Host
 from trimtab_fakecloud.rest.answers import answer, json_object
 from trimtab_fakecloud.rest.gate import caller_of
 from trimtab_fakecloud.rest.nova.request import at_least
 from trimtab_fakecloud.tokens import stable_id
 
-DISABLED_TRAIT = "COMPUTE_STATUS_DISABLED"
 _CONTROLLERS = ("nova-scheduler", "nova-conductor")
 _FILTERS = frozenset({"host", "binary"})
 
@@ -104,7 +103,6 @@ class ServicesApi:
     def _set_disabled(self, host: Host, reason: str | None, *, disabled: bool) -> None:
         host.disabled = disabled
         host.disabled_reason = reason if disabled else None
-        # Nova keeps its scheduler away from disabled hosts by this trait
         (host.traits.add if disabled else host.traits.discard)(DISABLED_TRAIT)
         self._cloud.host_updated(host)
 
