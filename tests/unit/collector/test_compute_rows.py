@@ -9,7 +9,7 @@ import pytest
 
 from trimtab_collector.compute.reading import ComputeReader
 from trimtab_collector.compute.rows import host_row, server_row
-from trimtab_common.domain.changes import HostRow, RemoveHost, SetHealth, UpsertHost
+from trimtab_common.domain.changes import HostRow, RemoveHost, SetHealth, UpsertHost, UpsertServer
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.errors import FailedPrecondition, NotFound
 from trimtab_common.domain.snapshot import ServerState
@@ -197,6 +197,28 @@ async def test_hosts_of_unknown_size_are_named_and_the_model_is_partial():
     assert read.health == SetHealth(partial=True, missing_hosts=("h2",))
 
 
+@pytest.mark.req("C-032")
+async def test_placement_is_asked_again_for_hosts_without_an_answer():
+    reader, nova, placement = a_reader()
+    nova.hypervisor_list[1] = a_hypervisor("h2", vcpus=None, memory_mib=None, disk_gib=None)
+    placement.unknown.add("uuid-h2")
+    read = await reader.read_all(ComputeModel())
+    model = ComputeModel.from_rows(read.hosts, read.servers)
+    model.apply([read.health])
+    assert await thorough_changes(reader, model) == []
+    placement.unknown.clear()
+    changes = await thorough_changes(reader, model)
+    model.apply(changes)
+    assert model.find_host("h2").inventory == (8, 1024, 100)
+    assert model.health == SetHealth()
+    assert await thorough_changes(reader, model) == []
+
+
+async def thorough_changes(reader, model):
+    read = await reader.read_changes(model, NOW, thorough=True)
+    return [change for change in read.changes if not isinstance(change, UpsertServer)]
+
+
 @pytest.mark.req("C-042")
 async def test_a_server_whose_cell_is_away_keeps_what_is_known():
     reader, nova, _ = a_reader()
@@ -263,7 +285,7 @@ async def test_a_host_whose_service_is_gone_leaves_but_never_all_at_once():
 
 
 async def changes_of(reader, model):
-    read = await reader.read_changes(model, NOW, with_aggregates=False)
+    read = await reader.read_changes(model, NOW, thorough=False)
     return [change for change in read.changes if hasattr(change, "hostname") or is_host(change)]
 
 

@@ -52,8 +52,8 @@ class Cloud:
             since=self.clock.now(),
         )
 
-    async def read_changes(self, _model, since, *, with_aggregates):
-        self._answer("aggregates" if with_aggregates else (self.clock.now() - since).seconds)
+    async def read_changes(self, _model, since, *, thorough):
+        self._answer("aggregates" if thorough else (self.clock.now() - since).seconds)
         changes, self.changes = self.changes, []
         return IncrementalRead(changes=changes, since=self.clock.now())
 
@@ -63,7 +63,7 @@ async def running(**settings):
     clock = FakeClock(START)
     cloud = Cloud(clock)
     live = LiveModel(clock)
-    chosen = {"period_s": 3600, "poll_interval_s": 2, "aggregates_every": 3} | settings
+    chosen = {"period_s": 3600, "poll_interval_s": 2, "thorough_every": 3} | settings
     sync = ComputeSync(live, cloud, clock, SyncSettings(**chosen))
     sync.cloud, sync.live, sync.clock = cloud, live, clock
     task = asyncio.create_task(sync.run())

@@ -84,11 +84,14 @@ class ComputeReader:
         self._extended = extended
         self._timeout_s = timeout_s
         self._strangers: dict[str, int] = {}
+        self._unanswered: set[str] = set()
+        self._cells_away = False
 
     async def read_all(self, model: ComputeModel) -> FullRead:
         """The whole cloud. Unavailable, DeadlineExceeded...: nothing was read."""
         await self._nova.check_version()
         self._strangers.clear()
+        self._unanswered.clear()
         async with _step("Nova's lists", self._timeout_s) as step:
             hypervisors = step.create_task(self._nova.hypervisors())
             services = step.create_task(self._nova.services())
@@ -97,11 +100,11 @@ class ComputeReader:
         pages = reading.result()
         hosts, missing = await self._hosts(hypervisors.result(), services.result(), model)
         servers: dict[str, ServerRow] = {}
-        partial = bool(missing)
+        self._cells_away = False
         for page in pages:
             for record in page.servers:
                 row = self._server(record, model)
-                partial = partial or not record.complete
+                self._cells_away = self._cells_away or not record.complete
                 if row is not None:
                     servers[row.uuid] = row
             await asyncio.sleep(0)  # a page is 10 ms of work; others want the loop too
@@ -109,18 +112,21 @@ class ComputeReader:
             hosts=hosts,
             servers=list(servers.values()),
             aggregates=aggregates.result(),
-            health=SetHealth(partial=partial, missing_hosts=missing),
+            health=self._health(missing),
             since=pages[0].date - _OVERLAP,
         )
 
     async def read_changes(
-        self, model: ComputeModel, since: datetime, *, with_aggregates: bool
+        self, model: ComputeModel, since: datetime, *, thorough: bool
     ) -> IncrementalRead:
-        """What changed since; repeating what is known is harmless."""
+        """What changed since; repeating what is known is harmless.
+
+        thorough: look at aggregates too, and again at hosts that Placement did not answer for.
+        """
         async with _step("Nova's changes", self._timeout_s) as step:
             services = step.create_task(self._nova.services())
             reading = step.create_task(self._pages(since))
-            indexing = step.create_task(self._nova.aggregates()) if with_aggregates else None
+            indexing = step.create_task(self._nova.aggregates()) if thorough else None
         pages = reading.result()
         changes = await self._host_changes(services.result(), model)
         for page in pages:
@@ -131,6 +137,8 @@ class ComputeReader:
                     changes.append(UpsertServer(row))
         if indexing is not None and indexing.result() != model.aggregates:
             changes.append(SetAggregates(indexing.result()))
+        if thorough and self._unanswered:
+            changes += await self._ask_placement_again(services.result(), model)
         return IncrementalRead(changes=changes, since=pages[0].date - _OVERLAP)
 
     async def _pages(self, since: datetime | None) -> list[ServerPage]:
@@ -153,6 +161,8 @@ class ComputeReader:
         wanted = [record for record in hypervisors if record.kind.lower() != IRONIC]
         service_of = {service.host: service for service in services if service.complete}
         inventories = await self._inventories(wanted)
+        self._unanswered -= inventories.keys()
+        self._unanswered |= {record.host for record in wanted} - inventories.keys()
         rows: dict[str, HostRow] = {}
         for record in wanted:
             rows[record.host] = host_row(
@@ -168,6 +178,22 @@ class ComputeReader:
                 rows[service.host] = known  # its cell is away: what is known still holds
                 missing.add(service.host)
         return list(rows.values()), tuple(sorted(missing))
+
+    async def _ask_placement_again(
+        self, services: Sequence[ServiceRecord], model: ComputeModel
+    ) -> list[Change]:
+        names = set(self._unanswered)
+        hypervisors = [record for record in await self._nova.hypervisors() if record.host in names]
+        rows, _missing = await self._hosts(hypervisors, services, model)
+        answered = names - self._unanswered
+        changes: list[Change] = [UpsertHost(row) for row in rows if row.hostname in answered]
+        left = tuple(name for name in model.health.missing_hosts if name not in answered)
+        if left != model.health.missing_hosts:
+            changes.append(self._health(left))
+        return changes
+
+    def _health(self, missing: tuple[str, ...]) -> SetHealth:
+        return SetHealth(partial=bool(missing) or self._cells_away, missing_hosts=missing)
 
     async def _inventories(self, hosts: Sequence[HypervisorRecord]) -> dict[str, Inventories]:
         """By hostname, without those that Placement does not answer for."""

@@ -31,12 +31,13 @@ _FULL_AFTER_GAP_S = 600.0
 class SyncSettings:
     """How often. period_s: between full reads; poll_interval_s: between polls.
 
+    thorough_every: polls until one that also looks at aggregates and unanswered inventories.
     stale_after_s: how long the cloud may not answer before the model calls itself stale (C-009).
     """
 
     period_s: float = 3600.0
     poll_interval_s: float = 2.0
-    aggregates_every: int = 15
+    thorough_every: int = 15
     stale_after_s: float = 300.0
 
 
@@ -48,7 +49,7 @@ class Source(Protocol):
         ...
 
     async def read_changes(
-        self, model: ComputeModel, since: datetime, *, with_aggregates: bool
+        self, model: ComputeModel, since: datetime, *, thorough: bool
     ) -> IncrementalRead:
         """What changed."""
         ...
@@ -141,12 +142,12 @@ class ComputeSync:
         read = await self._source.read_changes(
             model,
             self._since,
-            with_aggregates=self._polls % self._settings.aggregates_every == 0,
+            thorough=self._polls % self._settings.thorough_every == 0,
         )
         changes = list(read.changes)
         if model.health.stale_reason:
             health = model.health
-            changes.append(SetHealth(health.partial, "", health.missing_hosts))
+            changes.insert(0, SetHealth(health.partial, "", health.missing_hosts))
         if self._live.publish([Delta(changes=changes, cause="poll")]):
             log.debug("applied changes of the cloud", revision=model.revision)
             counters.observe(model)
