@@ -9,6 +9,9 @@ import uuid
 from collections.abc import Iterator, Sequence
 
 import uvicorn
+from keystoneauth1 import exceptions as keystone_exceptions
+from keystoneauth1 import loading
+from oslo_config import cfg
 
 from trimtab.audit.v1 import audit_pb2, audit_pb2_grpc
 from trimtab.catalog.v1 import catalog_pb2, catalog_pb2_grpc
@@ -17,11 +20,12 @@ from trimtab.plan.v1 import plan_pb2, plan_pb2_grpc
 from trimtab.rest.v1 import rest_pb2, rest_pb2_grpc
 from trimtab_api import asgi
 from trimtab_api.auth import Authenticator, DefaultPolicy, NoAuth
+from trimtab_api.keystone import KeystoneAuth, validate_with
 from trimtab_api.ports import Deps
 from trimtab_api.remote import CollectorModels, DecisionStates
 from trimtab_api.rest import RestApi
 from trimtab_api.servicer import WatcherRest
-from trimtab_api.settings import GROUPS, ApiSettings
+from trimtab_api.settings import GROUPS, KEYSTONE_OPTS, KEYSTONE_SECTION, ApiSettings
 from trimtab_api.typed.action_plans import PlanService
 from trimtab_api.typed.audits import AuditService
 from trimtab_api.typed.catalog import CatalogService
@@ -74,7 +78,9 @@ def _listen(address: str) -> socket.socket:
         ) from None
 
 
-async def build(common: CommonSettings, settings: ApiSettings) -> Service:
+async def build(
+    common: CommonSettings, settings: ApiSettings, authenticator: Authenticator
+) -> Service:
     """The service, ready to start."""
     if not (services.is_loopback(common.api_http) or common.insecure):
         raise FailedPrecondition(
@@ -100,7 +106,7 @@ async def build(common: CommonSettings, settings: ApiSettings) -> Service:
         models=CollectorModels(collector),
         settings=settings,
     )
-    gate = Gate(authenticator=_authenticator(settings), policy=DefaultPolicy())
+    gate = Gate(authenticator=authenticator, policy=DefaultPolicy())
     api = RestApi(deps, authenticator=gate.authenticator, policy=gate.policy)
     for servicer, add_to_server, module, name in (
         (
@@ -162,13 +168,29 @@ def _http_server(api: RestApi, address: str, settings: ApiSettings) -> HttpServe
     )
 
 
-def _authenticator(settings: ApiSettings) -> Authenticator:
-    if settings.auth == "keystone":
+def make_authenticator(settings: ApiSettings, conf: cfg.ConfigOpts) -> Authenticator:
+    """FailedPrecondition when [keystone_authtoken] lacks what auth=keystone needs."""
+    if settings.auth == "none":
+        return NoAuth()
+    section = KEYSTONE_SECTION
+    loading.register_auth_conf_options(conf, section)
+    loading.register_session_conf_options(conf, section)
+    conf.register_opts(KEYSTONE_OPTS, group=section)
+    try:
+        plugin = loading.load_auth_from_conf_options(conf, section)
+    except keystone_exceptions.ClientException as error:
+        raise FailedPrecondition(f"[{section}] is not usable: {error}") from None
+    if plugin is None:
         raise FailedPrecondition(
-            "[api]auth=keystone is not available in this release. Set [api]auth=none and keep the "
-            "API behind a gateway that checks who calls."
+            f"[api]auth=keystone needs [{section}]: auth_type=password, auth_url, username, "
+            "password, project_name and the domains of a service user."
         )
-    return NoAuth()
+    session = loading.load_session_from_conf_options(conf, section, auth=plugin)
+    return KeystoneAuth(
+        validate_with(session),
+        clock=SystemClock(),
+        www_authenticate_uri=conf[section].www_authenticate_uri or conf[section].auth_url,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -176,7 +198,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     common, conf = runtime_settings.load(arguments, prog="trimtab-api", groups=GROUPS)
     settings = ApiSettings.from_conf(conf, debug=common.debug)
-    return services.run(lambda: build(common, settings), settings=common, name=NAME)
+
+    async def start() -> Service:
+        return await build(common, settings, make_authenticator(settings, conf))
+
+    return services.run(start, settings=common, name=NAME)
 
 
 if __name__ == "__main__":
