@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 
 from trimtab.applier.v1 import applier_pb2, applier_pb2_grpc
-from trimtab_applier import heartbeat
+from trimtab_applier import descriptions, heartbeat
 from trimtab_applier.actions import load_action_types
 from trimtab_applier.dispatcher import Dispatcher
 from trimtab_applier.servicer import ApplierServicer
@@ -35,7 +35,6 @@ async def build(
     """The service, not started. It closes the store when it stops."""
     clock = clock or SystemClock()
     types = load_action_types()
-    await store.transact(lambda session: session.action_descriptions.sync(types.descriptions()))
     dispatcher = Dispatcher(
         store=store,
         clock=clock,
@@ -51,6 +50,9 @@ async def build(
         applier_pb2.DESCRIPTOR.services_by_name["ApplierService"].full_name,
     )
     service.background(dispatcher.run, "dispatcher")
+    service.background(
+        lambda: descriptions.sync(store, clock, types.descriptions()), "descriptions"
+    )
     service.background(
         lambda: heartbeat.beat_forever(
             store, clock, host=settings.host, every_s=settings.heartbeat_every_s

@@ -87,7 +87,9 @@ def _await_model(client: RestClient, plan: dict[str, Any]) -> list[picture.HostP
     }
 
     def arrived(model: dict[str, Any]) -> bool:
-        where = {r["server_uuid"]: r["node_hostname"] for r in model["context"] if r.get("server_uuid")}
+        where = {
+            r["server_uuid"]: r["node_hostname"] for r in model["context"] if r.get("server_uuid")
+        }
         return all(where.get(server) == host for server, host in moves.items())
 
     model = client.wait("/v1/data_model", arrived, timeout_s=MODEL_TIMEOUT_S)

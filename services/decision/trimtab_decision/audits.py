@@ -18,7 +18,7 @@ from trimtab_common.domain.lifecycle import Actor, AuditState, AuditType, PlanSt
 from trimtab_common.domain.records import ActionPlan, Audit, Lease
 from trimtab_common.runtime.clock import Clock
 from trimtab_common.store import Query, Session, Store, StoreBusy, StoreUnreachable
-from trimtab_decision import overlap, schedule
+from trimtab_decision import counters, overlap, schedule
 from trimtab_decision.claims import Claim, Claims
 from trimtab_decision.errors import AuditGone
 from trimtab_decision.recommendation import Recommendation, Recommender, plan_uuid
@@ -75,7 +75,9 @@ class AuditRunner:
                     }
                 )
             )
-        await self.start(found)
+            # a look costs less than a claim: those of other replicas are not even tried
+            free = [audit for audit in found if not await self._claims.is_held(session, audit)]
+        await self.start(free)
 
     async def wake(self, uuid: str) -> None:
         """Looks at this audit now."""
@@ -171,13 +173,15 @@ class AuditRunner:
             message = None
             plan = await self._published(claim)
             if plan is None:
-                made = await self._recommender.recommend(claim.audit)
+                with counters.PLANNING_S.time():
+                    made = await self._recommender.recommend(claim.audit)
+                    plan = await self._publish(claim, made)
                 message = "; ".join(made.messages) or None
-                plan = await self._publish(claim, made)
             plan = await self._launch_plan(claim, plan)
             await self._succeed(claim, plan, message)
         except (Conflict, StoreBusy, StoreUnreachable) as error:
             # not ours any more, or to be resumed by whoever reaches the record again
+            counters.AUDIT_RUNS.labels("given_up").inc()
             log.warning("audit run given up", problem=error.message)
         except TrimtabError as error:
             await self._fail(claim, error)
@@ -271,11 +275,13 @@ class AuditRunner:
                     next_run_time=None,
                     status_message=message,
                 )
+        counters.AUDIT_RUNS.labels("succeeded").inc()
         log.info("audit run succeeded", plan=plan.uuid, plan_state=str(plan.state))
         if plan.state is PlanState.PENDING:
             await self._wake_plan(plan.uuid)
 
     async def _fail(self, claim: Claim, error: TrimtabError) -> None:
+        counters.AUDIT_RUNS.labels("failed").inc()
         trace = error.details.get("trace")
         log.error("audit failed", reason=error.reason, problem=error.message, trace=trace)
         try:

@@ -89,6 +89,13 @@ class Claims:
             and audit.hostname is not None
         )
 
+    async def is_held(self, session: Session, audit: Audit) -> bool:
+        """Whether some replica, this one included, runs the audit now."""
+        if audit.state is not AuditState.ONGOING:
+            return False
+        lease = await session.leases.get(KIND, audit.uuid)
+        return lease is not None and lease.until_at > await session.leases.now()
+
     async def _start(self, session: Session, audit: Audit, lease: Lease) -> Audit | None:
         if not audit.force:
             running = await session.action_plans.list(

@@ -23,14 +23,16 @@ _LIST_TIMEOUT_S = 10.0
 class CollectorMetrics:
     """Asks MetricsService; one stream for all metrics of a run."""
 
-    def __init__(
-        self, channel: grpc.aio.Channel, *, timeout_s: float, datasources: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, timeout_s: float) -> None:
         self._stub = metrics_pb2_grpc.MetricsServiceStub(channel)
         self._timeout_s = timeout_s
-        self._datasources = tuple(datasources)
 
-    async def read(self, snapshot: ComputeSnapshot, queries: Sequence[MetricQuery]) -> MetricsTable:
+    async def read(
+        self,
+        snapshot: ComputeSnapshot,
+        queries: Sequence[MetricQuery],
+        datasources: Sequence[str] = (),
+    ) -> MetricsTable:
         """See MetricsReader."""
         request = pb.QueryMetricsRequest(
             queries=[
@@ -43,7 +45,7 @@ class CollectorMetrics:
                 )
                 for query in queries
             ],
-            datasources=self._datasources,
+            datasources=datasources,
         )
         try:
             call = self._stub.QueryMetrics(request, timeout=self._timeout_s)

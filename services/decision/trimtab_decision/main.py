@@ -24,11 +24,12 @@ from trimtab_decision.audits import AuditRunner
 from trimtab_decision.claims import Claims
 from trimtab_decision.collector_metrics import CollectorMetrics
 from trimtab_decision.continuous import ContinuousAudits
+from trimtab_decision.framework import Registry
 from trimtab_decision.plugins import load_registry
 from trimtab_decision.recommendation import Recommender
 from trimtab_decision.scoring_client import RemoteScoringEngines
 from trimtab_decision.servicer import DecisionServicer
-from trimtab_decision.settings import GROUPS, DecisionSettings
+from trimtab_decision.settings import DecisionSettings, groups
 from trimtab_decision.state import StrategyStates
 from trimtab_decision.syncer import Syncer
 from trimtab_decision.workers import Workers
@@ -39,12 +40,14 @@ _WAKE_TIMEOUT_S = 2.0
 log = structlog.get_logger(__name__)
 
 
-async def build(common: CommonSettings, settings: DecisionSettings) -> Service:
-    """The service, not started: plug-ins loaded, workers warm, record open and synced."""
+async def build(
+    common: CommonSettings, settings: DecisionSettings, registry: Registry | None = None
+) -> Service:
+    """The service, not started: plug-ins loaded, workers warm, record open."""
     service = Service(NAME, common.decision, settings=common)
     clock = SystemClock()
     owner = f"decision@{settings.host}/{os.getpid()}/{uuid4().hex[:8]}"
-    registry = load_registry()
+    registry = registry or load_registry()
     for group, name, error in registry.failures:
         log.error("plug-in left out", group=group, plugin=name, problem=error)
     store = await open_store(common.database, host=settings.host)
@@ -143,9 +146,12 @@ def _waker(channel: grpc.aio.Channel) -> Callable[[str], Awaitable[None]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves until told to stop; the exit code."""
-    common, conf = load(sys.argv[1:] if argv is None else argv, prog=NAME, groups=GROUPS)
-    settings = DecisionSettings.from_conf(conf, host=common.host)
-    return run(lambda: build(common, settings), settings=common, name=NAME)
+    registry = load_registry()
+    names = tuple(registry.strategies)
+    arguments = sys.argv[1:] if argv is None else argv
+    common, conf = load(arguments, prog=NAME, groups=groups(names))
+    settings = DecisionSettings.from_conf(conf, host=common.host, strategies=names)
+    return run(lambda: build(common, settings, registry), settings=common, name=NAME)
 
 
 if __name__ == "__main__":

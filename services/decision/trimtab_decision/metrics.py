@@ -41,8 +41,13 @@ class Datasource:
 class MetricsReader(Protocol):
     """Asks collector for metrics."""
 
-    async def read(self, snapshot: ComputeSnapshot, queries: Sequence[MetricQuery]) -> MetricsTable:
-        """The values aligned with the snapshot.
+    async def read(
+        self,
+        snapshot: ComputeSnapshot,
+        queries: Sequence[MetricQuery],
+        datasources: Sequence[str] = (),
+    ) -> MetricsTable:
+        """The values aligned with the snapshot. `datasources`: instead of collector's order.
 
         MetricNotAvailable: nobody supplies a required one. CollectorUnreachable: no answer.
         """

@@ -96,7 +96,9 @@ class Recommender:
             compute = model.current(self.model, max_age_s=self.settings.max_model_age_s)
             queries = queries_for(type(strategy), values)
             if queries:
-                table = await self.metrics.read(compute, queries)
+                table = await self.metrics.read(
+                    compute, queries, self.settings.datasources.get(strategy.name, ())
+                )
         return Execution(
             strategy=strategy.name,
             parameters=values,

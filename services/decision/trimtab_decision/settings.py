@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from oslo_config import cfg
 
 GROUP = "watcher_decision_engine"
+_STRATEGY = "watcher_strategies."
 
 
 class OnRestart(StrEnum):
@@ -75,6 +76,15 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     "watcher_planners.workload_stabilization": STABILIZATION_OPTS,
 }
 
+STRATEGY_OPTS = [
+    cfg.ListOpt("datasources", help="Datasources of this strategy, instead of the global order."),
+]
+
+
+def groups(strategies: Iterable[str]) -> Mapping[str, Sequence[cfg.Opt]]:
+    """Every group of options, with one for each loaded strategy (B-034, B-035)."""
+    return {**GROUPS, **{f"{_STRATEGY}{name}": STRATEGY_OPTS for name in strategies}}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionSettings:
@@ -95,10 +105,13 @@ class DecisionSettings:
     heartbeat_interval_s: float = 60.0
     default_planner: str = "weight"
     planner_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    datasources: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
-    def from_conf(cls, conf: cfg.ConfigOpts, *, host: str) -> DecisionSettings:
-        """The values of an operator's files."""
+    def from_conf(
+        cls, conf: cfg.ConfigOpts, *, host: str, strategies: Iterable[str] = ()
+    ) -> DecisionSettings:
+        """The values of an operator's files, in which `groups(strategies)` were registered."""
         group = conf[GROUP]
         return cls(
             host=host,
@@ -121,5 +134,8 @@ class DecisionSettings:
                 }
                 for name in GROUPS
                 if name.startswith("watcher_planners.")
+            },
+            datasources={
+                name: tuple(conf[f"{_STRATEGY}{name}"].datasources or ()) for name in strategies
             },
         )

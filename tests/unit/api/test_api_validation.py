@@ -189,3 +189,7 @@ def test_identifiers_are_ids_uuids_or_names():
 def test_bodies_that_no_store_keeps_are_refused(body):
     with pytest.raises(InvalidArgument):
         bodies.load(body)
+
+
+def test_a_name_never_holds_what_postgresql_refuses():
+    assert idents.parse(AUDITS, "a\x00b") == "a\ufffdb"

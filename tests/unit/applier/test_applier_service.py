@@ -41,7 +41,12 @@ async def test_the_service_runs_what_the_record_shows_when_it_is_woken(store):
         async def is_done() -> bool:
             return (await plan_of(store, plan)).state is PlanState.SUCCEEDED
 
+        async def is_described() -> bool:
+            async with store.read() as session:
+                return bool(await session.action_descriptions.all())
+
         await eventually(is_done)
+        await eventually(is_described)
         assert [a.state for a in await actions_of(store, plan)] == [ActionState.SUCCEEDED] * 2
         async with store.read() as session:
             texts = await session.action_descriptions.all()

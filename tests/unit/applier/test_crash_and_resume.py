@@ -56,10 +56,9 @@ async def lives(
         runner, keeper = await world.runner(owner or f"owner-{steps}", store=store, nova=nova)
         await world.until(runner.run())
         await keeper.release()
-    except BaseException as error:
+    except (Killed, BaseExceptionGroup):
         if not life.is_over:
             raise
-        assert isinstance(error, Killed | BaseExceptionGroup)
         return False
     return True
 

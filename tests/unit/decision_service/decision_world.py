@@ -72,8 +72,9 @@ class FakeMetrics:
         self.sources = []
         self.error = None
 
-    async def read(self, compute, queries):
+    async def read(self, compute, queries, datasources=()):
         self.asked.append(list(queries))
+        self.preferred = list(datasources)
         if self.error:
             raise self.error
         return MetricsTable(

@@ -22,7 +22,7 @@ from trimtab_decision.collector_metrics import CollectorMetrics
 from trimtab_decision.framework.errors import MetricNotAvailable
 from trimtab_decision.main import build
 from trimtab_decision.metrics import MetricQuery
-from trimtab_decision.settings import GROUPS, DecisionSettings, OnRestart
+from trimtab_decision.settings import DecisionSettings, OnRestart, groups
 from trimtab_scoring.main import build as build_scoring
 
 
@@ -164,7 +164,7 @@ async def test_metrics_of_collector_are_aligned_with_the_model(world, neighbours
             await metrics.read(world.model.snapshot(), [MetricQuery(metric="host_power")])
 
 
-@pytest.mark.req("B-210", "B-216")
+@pytest.mark.req("B-034", "B-035", "B-210", "B-216")
 def test_settings_come_from_an_operators_file_under_watchers_names(tmp_path):
     path = tmp_path / "trimtab.conf"
     path.write_text(
@@ -172,9 +172,12 @@ def test_settings_come_from_an_operators_file_under_watchers_names(tmp_path):
         "check_periodic_interval = 60\ncontinuous_audit_interval = 3\non_restart = cancel\n"
         "[watcher_planner]\nplanner = other\n"
         "[watcher_planners.weight]\nweights = nop:70,migrate:9\n"
+        "[watcher_strategies.basic]\ndatasources = gnocchi,prometheus\n"
     )
-    _, conf = load(["--config-file", str(path)], prog="test", groups=GROUPS)
-    settings = DecisionSettings.from_conf(conf, host="h")
+    names = ("basic", "dummy")
+    _, conf = load(["--config-file", str(path)], prog="test", groups=groups(names))
+    settings = DecisionSettings.from_conf(conf, host="h", strategies=names)
+    assert settings.datasources == {"basic": ("gnocchi", "prometheus"), "dummy": ()}
     assert (settings.host, settings.max_audit_workers, settings.action_plan_expiry_h) == (
         "h",
         5,

@@ -204,6 +204,12 @@ async def test_only_declared_metrics_are_asked_for_with_the_parameters_of_their_
     ]
 
 
+@pytest.mark.req("B-035")
+async def test_an_operators_datasources_of_a_strategy_are_passed_on(world):
+    await world.run(await add(world), datasources={"needy": ("prometheus",)})
+    assert world.metrics.preferred == ["prometheus"]
+
+
 def test_one_period_applies_to_all_metrics():
     periods = {q.period_s for q in queries_for(Needy, {"period": 3600})}
     assert periods == {3600}

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from decision_world import snapshot
+
+from trimtab_common.domain.snapshot import MetricsTable
+from trimtab_decision import parcel
+from trimtab_decision.execution import Execution
+
+
+def sent(messages):
+    """The messages as a pipe gives them: plain bytes, one by one."""
+    waiting = [bytes(message) for message in messages]
+    return waiting, lambda: waiting.pop(0)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        (),
+        "text",
+        tuple(range(parcel.SLICE)),
+        tuple(f"server-{n}" for n in range(parcel.SLICE * 3 + 1)),
+        {},
+        {n: {"key": str(n)} for n in range(parcel.SLICE * 2)},
+        ("array", "not one"),
+    ],
+)
+def test_a_value_arrives_as_it_was(value):
+    waiting, receive = sent(parcel.pack(value))
+    assert parcel.unpack(receive) == value
+    assert waiting == []
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6).reshape(2, 3),
+        np.arange(6).reshape(2, 3).T,
+        np.zeros((0, 16), dtype=np.uint8),
+        np.array([True, False]),
+        np.array([1.5, np.nan]),
+        np.arange(10)[::2],
+    ],
+)
+def test_an_array_arrives_with_its_shape_and_type_and_cannot_be_changed(array):
+    waiting, receive = sent(parcel.pack(array))
+    arrived = parcel.unpack(receive)
+    np.testing.assert_array_equal(arrived, array)
+    assert (arrived.dtype, arrived.shape, arrived.flags.writeable) == (
+        array.dtype,
+        array.shape,
+        False,
+    )
+    assert waiting == []
+
+
+def test_a_question_arrives_with_model_and_metrics():
+    model = snapshot()
+    question = Execution(
+        strategy="any",
+        parameters={"a": [1]},
+        compute=model,
+        metrics=MetricsTable(host={"host_cpu_usage": np.array([1.0, np.nan])}, source="s"),
+        scope=[{"compute": []}],
+        seed=7,
+    )
+    waiting, receive = sent(parcel.pack_question(question))
+    arrived = parcel.unpack_question(receive)
+    assert waiting == []
+    assert (arrived.strategy, arrived.parameters, arrived.scope, arrived.seed) == (
+        "any",
+        {"a": [1]},
+        [{"compute": []}],
+        7,
+    )
+    assert arrived.metrics.source == "s"
+    np.testing.assert_array_equal(arrived.metrics.host["host_cpu_usage"], [1.0, np.nan])
+    for field in dataclasses.fields(model):
+        before, after = getattr(model, field.name), getattr(arrived.compute, field.name)
+        np.testing.assert_array_equal(after, before, err_msg=field.name)
+
+
+def test_a_question_without_a_model_arrives_without_one():
+    _, receive = sent(parcel.pack_question(Execution(strategy="any", parameters={})))
+    assert parcel.unpack_question(receive).compute is None
+
+
+def test_no_message_holds_more_than_a_slice():
+    names = tuple(f"server-{n}" for n in range(100_000))
+    assert max(len(message) for message in parcel.pack(names)) < 20_000
