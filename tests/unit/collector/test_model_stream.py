@@ -117,7 +117,7 @@ async def test_a_stream_with_many_deltas_has_heartbeats_too():
 
     async def read():
         async for data in watch(live, reader.token, WatchLimits(heartbeat_s=0.02), SystemClock()):
-            seen.append(reader.take(data))
+            seen.append(reader.take(data))  # noqa: PERF401, the list is looked at meanwhile
 
     reading = asyncio.create_task(read())
     async with asyncio.timeout(10):
