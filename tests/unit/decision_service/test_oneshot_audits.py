@@ -182,6 +182,20 @@ async def test_no_more_audits_run_at_a_time_than_there_are_workers(world):
         assert {audit.state for audit in await session.audits.list()} == {AuditState.SUCCEEDED}
 
 
+async def test_waiting_audits_start_as_soon_as_a_worker_is_free(world):
+    audits = [await world.add_audit() for _ in range(5)]
+    runner = world.runner(max_audit_workers=2)
+    following = asyncio.create_task(runner.follow())
+    async with asyncio.timeout(30):  # the clock stands still: no second sweep by time
+        while len(world.thinker.questions) < len(audits):
+            await runner.drain()
+            await asyncio.sleep(0)
+    await runner.drain()
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert [len(await world.plans(audit)) for audit in audits] == [1] * 5
+
+
 @pytest.mark.req("A-110", "A-094")
 async def test_two_replicas_never_run_the_same_audit(world):
     audit = await world.add_audit()
