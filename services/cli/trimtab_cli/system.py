@@ -23,6 +23,7 @@ from trimtab_common.store.migrate import upgrade
 SERVICES = ("collector", "scoring", "decision", "applier", "api")
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.05
+ACTIONS_AT_ONCE = 16  # they wait for Nova, not for a processor; the planner bounds them first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +138,10 @@ class System:
         )
         self._spawn(
             "envoy",
-            [str(binary), "-c", str(config), "--log-level", "warning", "--concurrency", "2"],
+            [
+                *(str(binary), "-c", str(config), "--log-level", "warning", "--concurrency", "2"),
+                "--disable-hot-restart",  # its socket would be the only thing two systems share
+            ],
         )
 
     def _write_config(self) -> Path:
@@ -155,6 +159,8 @@ cloud = {cloud}
 [prometheus_client]
 host = 127.0.0.1
 port = {ports.fakecloud if self.spec.cloud is None else 9090}
+[watcher_workflow_engines.taskflow]
+max_workers = {ACTIONS_AT_ONCE}
 {self.spec.extra_config}
 """
         path = self.spec.state_dir / "trimtab.conf"
