@@ -142,7 +142,10 @@ class System:
         )
         self._spawn(
             "envoy",
-            [str(binary), "-c", str(config), "--log-level", "warning", "--concurrency", "2"],
+            [
+                *(str(binary), "-c", str(config), "--log-level", "warning", "--concurrency", "2"),
+                "--disable-hot-restart",  # its socket would be the only thing two systems share
+            ],
         )
 
     def _write_config(self) -> Path:
