@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
 
+import structlog
 import uvicorn
+<<<<<<< HEAD
 from keystoneauth1 import exceptions as keystone_exceptions
 from keystoneauth1 import loading
+=======
+>>>>>>> auth
 from oslo_config import cfg
 
 from trimtab.audit.v1 import audit_pb2, audit_pb2_grpc
@@ -19,8 +24,14 @@ from trimtab.ops.v1 import ops_pb2, ops_pb2_grpc
 from trimtab.plan.v1 import plan_pb2, plan_pb2_grpc
 from trimtab.rest.v1 import rest_pb2, rest_pb2_grpc
 from trimtab_api import asgi
+<<<<<<< HEAD
 from trimtab_api.auth import Authenticator, DefaultPolicy, NoAuth
 from trimtab_api.keystone import KeystoneAuth, validate_with
+=======
+from trimtab_api.auth import Authenticator, NoAuth
+from trimtab_api.keystone import KeystoneAuthenticator, KeystoneClient
+from trimtab_api.policies import FilePolicy
+>>>>>>> auth
 from trimtab_api.ports import Deps
 from trimtab_api.remote import CollectorModels, DecisionStates
 from trimtab_api.rest import RestApi
@@ -33,6 +44,7 @@ from trimtab_api.typed.gate import Gate
 from trimtab_api.typed.services import OpsService
 from trimtab_api.wake import GrpcWaker
 from trimtab_common.domain.errors import FailedPrecondition
+from trimtab_common.openstack.connect import connector
 from trimtab_common.runtime import service as services
 from trimtab_common.runtime import settings as runtime_settings
 from trimtab_common.runtime.channels import open_channel
@@ -41,7 +53,9 @@ from trimtab_common.runtime.service import Service
 from trimtab_common.runtime.settings import CommonSettings
 from trimtab_common.store import open_store
 
+log = structlog.get_logger(__name__)
 NAME = "api"
+AUTH_GROUP = "keystone_authtoken"
 
 
 class HttpServer(uvicorn.Server):
@@ -78,9 +92,13 @@ def _listen(address: str) -> socket.socket:
         ) from None
 
 
+<<<<<<< HEAD
 async def build(
     common: CommonSettings, settings: ApiSettings, authenticator: Authenticator
 ) -> Service:
+=======
+async def build(common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigOpts) -> Service:
+>>>>>>> auth
     """The service, ready to start."""
     if not (services.is_loopback(common.api_http) or common.insecure):
         raise FailedPrecondition(
@@ -106,7 +124,14 @@ async def build(
         models=CollectorModels(collector),
         settings=settings,
     )
+<<<<<<< HEAD
     gate = Gate(authenticator=authenticator, policy=DefaultPolicy())
+=======
+    gate = Gate(
+        authenticator=await _authenticator(service, common, settings, conf),
+        policy=FilePolicy(conf, clock=deps.clock),
+    )
+>>>>>>> auth
     api = RestApi(deps, authenticator=gate.authenticator, policy=gate.policy)
     for servicer, add_to_server, module, name in (
         (
@@ -142,17 +167,18 @@ async def build(
     ):
         full_name = module.DESCRIPTOR.services_by_name[name].full_name
         service.add(servicer, add_to_server, full_name)
-    http = _http_server(api, common.api_http, settings)
+    http = _http_server(api, gate, common.api_http, settings)
     service.on_stop(http.close)
     service.background(http.run_door, "http door")
     return service
 
 
-def _http_server(api: RestApi, address: str, settings: ApiSettings) -> HttpServer:
+def _http_server(api: RestApi, gate: Gate, address: str, settings: ApiSettings) -> HttpServer:
     app = asgi.create_app(
         api,
         max_body_bytes=settings.max_body_bytes,
         trust_forwarded_headers=settings.trust_forwarded_headers,
+        gate=gate,
     )
     return HttpServer(
         uvicorn.Config(
@@ -168,6 +194,7 @@ def _http_server(api: RestApi, address: str, settings: ApiSettings) -> HttpServe
     )
 
 
+<<<<<<< HEAD
 def make_authenticator(settings: ApiSettings, conf: cfg.ConfigOpts) -> Authenticator:
     """FailedPrecondition when [keystone_authtoken] lacks what auth=keystone needs."""
     if settings.auth == "none":
@@ -191,6 +218,25 @@ def make_authenticator(settings: ApiSettings, conf: cfg.ConfigOpts) -> Authentic
         clock=SystemClock(),
         www_authenticate_uri=conf[section].www_authenticate_uri or conf[section].auth_url,
     )
+=======
+async def _authenticator(
+    service: Service, common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigOpts
+) -> Authenticator:
+    if settings.auth == "none":
+        log.warning("auth = none: everybody who reaches this service is an administrator")
+        return NoAuth()
+    connect = connector(conf, common.cloud, (AUTH_GROUP,))
+    client = await asyncio.to_thread(KeystoneClient, connect)
+    service.on_stop(client.close)
+    authenticator = KeystoneAuthenticator(
+        client,
+        clock=SystemClock(),
+        cache_s=settings.token_cache_s,
+        challenge_url=settings.www_authenticate_uri,
+    )
+    service.on_stop(authenticator.close)
+    return authenticator
+>>>>>>> auth
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -198,11 +244,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     common, conf = runtime_settings.load(arguments, prog="trimtab-api", groups=GROUPS)
     settings = ApiSettings.from_conf(conf, debug=common.debug)
+<<<<<<< HEAD
 
     async def start() -> Service:
         return await build(common, settings, make_authenticator(settings, conf))
 
     return services.run(start, settings=common, name=NAME)
+=======
+    return services.run(lambda: build(common, settings, conf), settings=common, name=NAME)
+>>>>>>> auth
 
 
 if __name__ == "__main__":
