@@ -1,16 +1,9 @@
-<<<<<<< HEAD
-"""auth=keystone: Keystone v3 tokens, validated once and remembered for a short time (A-033).
-
-On the main path: the REST core and the typed gate ask `identify`. Tokens are kept as their
-SHA-256 only; many requests with a new token ask Keystone once.
-=======
 """Checks Keystone tokens for both doors and for the edge (A-033): asked once, then remembered.
 
 A good token is remembered under its hash for a minute and never past its end, so a revoked one dies
 within that minute; a refused one for some seconds. However many calls bring the same new token at
 once, Keystone is asked once. While Keystone is away, remembered tokens stay good. Tokens are
 credentials: they are never logged, and neither is their hash.
->>>>>>> auth
 """
 
 from __future__ import annotations
@@ -18,50 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-<<<<<<< HEAD
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-
-import structlog
-from keystoneauth1 import exceptions as keystone_errors
-from keystoneauth1.session import Session
-
-from trimtab_api.auth import Identity
-from trimtab_common.domain.errors import Unauthenticated, Unavailable
-from trimtab_common.runtime.clock import Clock
-
-log = structlog.get_logger(__name__)
-TOKEN_HEADER = "x-auth-token"  # noqa: S105, the name of a header
-GOOD_FOR_S = 60.0
-BAD_FOR_S = 10.0
-MAX_REMEMBERED = 10_000
-TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What Keystone said about a token. `identity` None: it is not good."""
-
-    identity: Identity | None
-    expires_at: datetime | None = None
-
-
-Validate = Callable[[str], Awaitable[Verdict]]
-"""Asks Keystone about a token. Unavailable when it does not answer."""
-
-
-class KeystoneAuth:
-    """Turns tokens into identities; see `auth.Authenticator`."""
-
-    def __init__(self, validate: Validate, *, clock: Clock, www_authenticate_uri: str) -> None:
-        self._validate = validate
-        self._clock = clock
-        self._challenge = f'Keystone uri="{www_authenticate_uri}"'
-        self._known: OrderedDict[str, tuple[Identity | None, float]] = OrderedDict()
-        self._asking: dict[str, asyncio.Task[Identity | None]] = {}
-=======
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -100,7 +49,7 @@ class TokenFacts:
 
 
 class TokenSource(Protocol):
-    """Knows tokens. Called in threads; may block."""
+    """Knows tokens."""
 
     @property
     def auth_url(self) -> str:
@@ -108,7 +57,11 @@ class TokenSource(Protocol):
         ...
 
     def look_up(self, token: str) -> TokenFacts | None:
-        """None when the token is not good; Unavailable when that cannot be told."""
+        """None when the token is not good; Unavailable when that cannot be told. In threads."""
+        ...
+
+    def close(self) -> None:
+        """Ends its connections."""
         ...
 
 
@@ -131,78 +84,10 @@ class KeystoneAuthenticator:
         self._refused: _Memory[None] = _Memory(MAX_REMEMBERED)
         self._asking: dict[bytes, asyncio.Task[TokenFacts | None]] = {}
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="keystone")
->>>>>>> auth
 
     async def identify(self, headers: Mapping[str, str]) -> Identity:
         """Unauthenticated without a good token; Unavailable when Keystone does not answer."""
         token = headers.get(TOKEN_HEADER, "")
-<<<<<<< HEAD
-        identity = await self._identity_of(token) if token else None
-        if identity is None:
-            raise Unauthenticated(
-                "The request you have made requires authentication.", challenge=self._challenge
-            )
-        return identity
-
-    async def _identity_of(self, token: str) -> Identity | None:
-        key = hashlib.sha256(token.encode()).hexdigest()
-        known = self._known.get(key)
-        if known is not None and known[1] > self._clock.monotonic():
-            return known[0]
-        asking = self._asking.get(key)
-        if asking is None:
-            asking = asyncio.create_task(self._ask(key, token), name="keystone")
-            self._asking[key] = asking
-            asking.add_done_callback(lambda _: self._asking.pop(key, None))
-        return await asyncio.shield(asking)  # one caller that gives up does not stop the others
-
-    async def _ask(self, key: str, token: str) -> Identity | None:
-        verdict = await self._validate(token)
-        good_for_s = BAD_FOR_S if verdict.identity is None else GOOD_FOR_S
-        if verdict.expires_at is not None:
-            left_s = (verdict.expires_at - self._clock.now()).total_seconds()
-            good_for_s = min(good_for_s, left_s)
-        self._known.pop(key, None)
-        self._known[key] = (verdict.identity, self._clock.monotonic() + good_for_s)
-        while len(self._known) > MAX_REMEMBERED:
-            self._known.popitem(last=False)
-        return verdict.identity
-
-
-def validate_with(session: Session) -> Validate:
-    """Asks through a keystoneauth session of the service user, in a thread: it blocks."""
-
-    async def validate(token: str) -> Verdict:
-        return await asyncio.to_thread(_validate, session, token)
-
-    return validate
-
-
-def _validate(session: Session, token: str) -> Verdict:
-    try:
-        answer = session.get(
-            "/auth/tokens?nocatalog",
-            headers={"X-Subject-Token": token},
-            endpoint_filter={"service_type": "identity", "interface": "public", "version": (3, 0)},
-            timeout=TIMEOUT_S,
-        )
-    except keystone_errors.NotFound:
-        return Verdict(identity=None)
-    except keystone_errors.ClientException as error:
-        log.warning("keystone does not validate tokens", problem=type(error).__name__)
-        raise Unavailable(
-            "Keystone does not answer. Check that it runs and that [keystone_authtoken] is right."
-        ) from None
-    return parse_token(answer.json()["token"])
-
-
-def parse_token(token: Mapping[str, Any]) -> Verdict:
-    """The verdict in the body of Keystone's answer."""
-    return Verdict(
-        identity=Identity(
-            user_id=token["user"]["id"],
-            project_id=token.get("project", {}).get("id", ""),
-=======
         if not _may_be_a_token(token):
             raise self._refusal()
         key = hashlib.sha256(token.encode()).digest()
@@ -221,6 +106,7 @@ def parse_token(token: Mapping[str, Any]) -> Verdict:
         for task in self._asking.values():
             task.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._source.close()
 
     async def _ask_once(self, key: bytes, token: str) -> TokenFacts | None:
         """Joins the question that is on its way, or sends it. It outlives a caller who hangs up."""
@@ -342,7 +228,7 @@ class KeystoneClient:
         except (ValueError, KeyError, TypeError) as error:
             raise _away(self.auth_url, "its answer is none of Keystone's") from error
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Ends the connections."""
         self._connection.close()
 
@@ -355,13 +241,10 @@ def _facts(token: Mapping[str, Any]) -> TokenFacts:
             project_id=(token.get("project") or {}).get("id", ""),
             domain_id=(token.get("domain") or {}).get("id", ""),
             system_scope="all" if scope.get("all") else "",
->>>>>>> auth
             roles=frozenset(role["name"] for role in token.get("roles", ())),
         ),
         expires_at=datetime.fromisoformat(token["expires_at"]),
     )
-<<<<<<< HEAD
-=======
 
 
 def _may_be_a_token(text: str) -> bool:
@@ -379,4 +262,3 @@ def _away(url: str, problem: str, *, cause: str = "") -> Unavailable:
     return Unavailable(
         f"Tokens cannot be checked: Keystone at {url}: {problem}. Try again in a few seconds."
     )
->>>>>>> auth

@@ -11,11 +11,6 @@ from collections.abc import Iterator, Sequence
 
 import structlog
 import uvicorn
-<<<<<<< HEAD
-from keystoneauth1 import exceptions as keystone_exceptions
-from keystoneauth1 import loading
-=======
->>>>>>> auth
 from oslo_config import cfg
 
 from trimtab.audit.v1 import audit_pb2, audit_pb2_grpc
@@ -24,19 +19,14 @@ from trimtab.ops.v1 import ops_pb2, ops_pb2_grpc
 from trimtab.plan.v1 import plan_pb2, plan_pb2_grpc
 from trimtab.rest.v1 import rest_pb2, rest_pb2_grpc
 from trimtab_api import asgi
-<<<<<<< HEAD
-from trimtab_api.auth import Authenticator, DefaultPolicy, NoAuth
-from trimtab_api.keystone import KeystoneAuth, validate_with
-=======
-from trimtab_api.auth import Authenticator, NoAuth
+from trimtab_api.auth import NoAuth
 from trimtab_api.keystone import KeystoneAuthenticator, KeystoneClient
 from trimtab_api.policies import FilePolicy
->>>>>>> auth
 from trimtab_api.ports import Deps
 from trimtab_api.remote import CollectorModels, DecisionStates
 from trimtab_api.rest import RestApi
 from trimtab_api.servicer import WatcherRest
-from trimtab_api.settings import GROUPS, KEYSTONE_OPTS, KEYSTONE_SECTION, ApiSettings
+from trimtab_api.settings import GROUPS, ApiSettings
 from trimtab_api.typed.action_plans import PlanService
 from trimtab_api.typed.audits import AuditService
 from trimtab_api.typed.catalog import CatalogService
@@ -92,13 +82,7 @@ def _listen(address: str) -> socket.socket:
         ) from None
 
 
-<<<<<<< HEAD
-async def build(
-    common: CommonSettings, settings: ApiSettings, authenticator: Authenticator
-) -> Service:
-=======
 async def build(common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigOpts) -> Service:
->>>>>>> auth
     """The service, ready to start."""
     if not (services.is_loopback(common.api_http) or common.insecure):
         raise FailedPrecondition(
@@ -124,14 +108,11 @@ async def build(common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigO
         models=CollectorModels(collector),
         settings=settings,
     )
-<<<<<<< HEAD
-    gate = Gate(authenticator=authenticator, policy=DefaultPolicy())
-=======
     gate = Gate(
-        authenticator=await _authenticator(service, common, settings, conf),
+        authenticator=await make_authenticator(settings, conf, cloud=common.cloud),
         policy=FilePolicy(conf, clock=deps.clock),
     )
->>>>>>> auth
+    service.on_stop(gate.authenticator.close)
     api = RestApi(deps, authenticator=gate.authenticator, policy=gate.policy)
     for servicer, add_to_server, module, name in (
         (
@@ -194,49 +175,20 @@ def _http_server(api: RestApi, gate: Gate, address: str, settings: ApiSettings) 
     )
 
 
-<<<<<<< HEAD
-def make_authenticator(settings: ApiSettings, conf: cfg.ConfigOpts) -> Authenticator:
-    """FailedPrecondition when [keystone_authtoken] lacks what auth=keystone needs."""
-    if settings.auth == "none":
-        return NoAuth()
-    section = KEYSTONE_SECTION
-    loading.register_auth_conf_options(conf, section)
-    loading.register_session_conf_options(conf, section)
-    conf.register_opts(KEYSTONE_OPTS, group=section)
-    try:
-        plugin = loading.load_auth_from_conf_options(conf, section)
-    except keystone_exceptions.ClientException as error:
-        raise FailedPrecondition(f"[{section}] is not usable: {error}") from None
-    if plugin is None:
-        raise FailedPrecondition(
-            f"[api]auth=keystone needs [{section}]: auth_type=password, auth_url, username, "
-            "password, project_name and the domains of a service user."
-        )
-    session = loading.load_session_from_conf_options(conf, section, auth=plugin)
-    return KeystoneAuth(
-        validate_with(session),
-        clock=SystemClock(),
-        www_authenticate_uri=conf[section].www_authenticate_uri or conf[section].auth_url,
-    )
-=======
-async def _authenticator(
-    service: Service, common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigOpts
-) -> Authenticator:
+async def make_authenticator(
+    settings: ApiSettings, conf: cfg.ConfigOpts, *, cloud: str | None
+) -> NoAuth | KeystoneAuthenticator:
+    """FailedPrecondition when the configuration names no Keystone to ask; no network yet."""
     if settings.auth == "none":
         log.warning("auth = none: everybody who reaches this service is an administrator")
         return NoAuth()
-    connect = connector(conf, common.cloud, (AUTH_GROUP,))
-    client = await asyncio.to_thread(KeystoneClient, connect)
-    service.on_stop(client.close)
-    authenticator = KeystoneAuthenticator(
+    client = await asyncio.to_thread(KeystoneClient, connector(conf, cloud, (AUTH_GROUP,)))
+    return KeystoneAuthenticator(
         client,
         clock=SystemClock(),
         cache_s=settings.token_cache_s,
         challenge_url=settings.www_authenticate_uri,
     )
-    service.on_stop(authenticator.close)
-    return authenticator
->>>>>>> auth
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -244,15 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     common, conf = runtime_settings.load(arguments, prog="trimtab-api", groups=GROUPS)
     settings = ApiSettings.from_conf(conf, debug=common.debug)
-<<<<<<< HEAD
-
-    async def start() -> Service:
-        return await build(common, settings, make_authenticator(settings, conf))
-
-    return services.run(start, settings=common, name=NAME)
-=======
     return services.run(lambda: build(common, settings, conf), settings=common, name=NAME)
->>>>>>> auth
 
 
 if __name__ == "__main__":

@@ -47,16 +47,6 @@ CORS_OPTS: Sequence[cfg.Opt] = [
         help="Origins of web pages that may call the API; * allows every one.",
     ),
 ]
-<<<<<<< HEAD
-KEYSTONE_SECTION = "keystone_authtoken"
-KEYSTONE_OPTS: Sequence[cfg.Opt] = [
-    cfg.StrOpt(
-        "www_authenticate_uri",
-        help="Where clients without a token are sent; default: auth_url of this section.",
-    ),
-]
-GROUPS: Mapping[str, Sequence[cfg.Opt]] = {"api": API_OPTS, "cors": CORS_OPTS}
-=======
 KEYSTONE_OPTS: Sequence[cfg.Opt] = [
     cfg.StrOpt(
         "www_authenticate_uri",
@@ -74,7 +64,6 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     "cors": CORS_OPTS,
     "keystone_authtoken": KEYSTONE_OPTS,
 }
->>>>>>> auth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
