@@ -16,8 +16,8 @@ from trimtab_common.domain.snapshot import DISK_GIB, MEMORY_MIB, VCPU, ComputeSn
 Json = Any
 
 
-async def of_audit(deps: Deps, audit: str | None, *, with_extended: bool) -> list[dict[str, Json]]:
-    """The rows of the whole model, or of one audit's scope; none when no model was built yet.
+async def of_audit(deps: Deps, audit: str | None) -> ComputeSnapshot | None:
+    """The whole model, or what one audit's scope sees of it; None when none was built yet.
 
     InvalidArgument: no such audit. Unavailable: collector does not answer.
     """
@@ -29,11 +29,9 @@ async def of_audit(deps: Deps, audit: str | None, *, with_extended: bool) -> lis
             except NotFound:
                 raise InvalidArgument(f"Audit {audit} could not be found.") from None
     snapshot = await deps.models.compute()
-    if snapshot is None:
-        return []
-    if scope:
-        snapshot = scopes.cut(snapshot, scope)
-    return list(rows(snapshot, with_extended=with_extended))
+    if snapshot is None or not scope:
+        return snapshot
+    return scopes.cut(snapshot, scope)
 
 
 def rows(snapshot: ComputeSnapshot, *, with_extended: bool) -> Iterator[dict[str, Json]]:

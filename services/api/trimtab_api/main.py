@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
 
+import structlog
 import uvicorn
+from oslo_config import cfg
 
 from trimtab.audit.v1 import audit_pb2, audit_pb2_grpc
 from trimtab.catalog.v1 import catalog_pb2, catalog_pb2_grpc
@@ -16,7 +19,9 @@ from trimtab.ops.v1 import ops_pb2, ops_pb2_grpc
 from trimtab.plan.v1 import plan_pb2, plan_pb2_grpc
 from trimtab.rest.v1 import rest_pb2, rest_pb2_grpc
 from trimtab_api import asgi
-from trimtab_api.auth import Authenticator, DefaultPolicy, NoAuth
+from trimtab_api.auth import Authenticator, NoAuth
+from trimtab_api.keystone import KeystoneAuthenticator, KeystoneClient
+from trimtab_api.policies import FilePolicy
 from trimtab_api.ports import Deps
 from trimtab_api.remote import CollectorModels, DecisionStates
 from trimtab_api.rest import RestApi
@@ -29,6 +34,7 @@ from trimtab_api.typed.gate import Gate
 from trimtab_api.typed.services import OpsService
 from trimtab_api.wake import GrpcWaker
 from trimtab_common.domain.errors import FailedPrecondition
+from trimtab_common.openstack.connect import connector
 from trimtab_common.runtime import service as services
 from trimtab_common.runtime import settings as runtime_settings
 from trimtab_common.runtime.channels import open_channel
@@ -37,7 +43,9 @@ from trimtab_common.runtime.service import Service
 from trimtab_common.runtime.settings import CommonSettings
 from trimtab_common.store import open_store
 
+log = structlog.get_logger(__name__)
 NAME = "api"
+AUTH_GROUP = "keystone_authtoken"
 
 
 class HttpServer(uvicorn.Server):
@@ -74,7 +82,7 @@ def _listen(address: str) -> socket.socket:
         ) from None
 
 
-async def build(common: CommonSettings, settings: ApiSettings) -> Service:
+async def build(common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigOpts) -> Service:
     """The service, ready to start."""
     if not (services.is_loopback(common.api_http) or common.insecure):
         raise FailedPrecondition(
@@ -100,7 +108,10 @@ async def build(common: CommonSettings, settings: ApiSettings) -> Service:
         models=CollectorModels(collector),
         settings=settings,
     )
-    gate = Gate(authenticator=_authenticator(settings), policy=DefaultPolicy())
+    gate = Gate(
+        authenticator=await _authenticator(service, common, settings, conf),
+        policy=FilePolicy(conf, clock=deps.clock),
+    )
     api = RestApi(deps, authenticator=gate.authenticator, policy=gate.policy)
     for servicer, add_to_server, module, name in (
         (
@@ -136,17 +147,18 @@ async def build(common: CommonSettings, settings: ApiSettings) -> Service:
     ):
         full_name = module.DESCRIPTOR.services_by_name[name].full_name
         service.add(servicer, add_to_server, full_name)
-    http = _http_server(api, common.api_http, settings)
+    http = _http_server(api, gate, common.api_http, settings)
     service.on_stop(http.close)
     service.background(http.run_door, "http door")
     return service
 
 
-def _http_server(api: RestApi, address: str, settings: ApiSettings) -> HttpServer:
+def _http_server(api: RestApi, gate: Gate, address: str, settings: ApiSettings) -> HttpServer:
     app = asgi.create_app(
         api,
         max_body_bytes=settings.max_body_bytes,
         trust_forwarded_headers=settings.trust_forwarded_headers,
+        gate=gate,
     )
     return HttpServer(
         uvicorn.Config(
@@ -162,13 +174,23 @@ def _http_server(api: RestApi, address: str, settings: ApiSettings) -> HttpServe
     )
 
 
-def _authenticator(settings: ApiSettings) -> Authenticator:
-    if settings.auth == "keystone":
-        raise FailedPrecondition(
-            "[api]auth=keystone is not available in this release. Set [api]auth=none and keep the "
-            "API behind a gateway that checks who calls."
-        )
-    return NoAuth()
+async def _authenticator(
+    service: Service, common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigOpts
+) -> Authenticator:
+    if settings.auth == "none":
+        log.warning("auth = none: everybody who reaches this service is an administrator")
+        return NoAuth()
+    connect = connector(conf, common.cloud, (AUTH_GROUP,))
+    client = await asyncio.to_thread(KeystoneClient, connect)
+    service.on_stop(client.close)
+    authenticator = KeystoneAuthenticator(
+        client,
+        clock=SystemClock(),
+        cache_s=settings.token_cache_s,
+        challenge_url=settings.www_authenticate_uri,
+    )
+    service.on_stop(authenticator.close)
+    return authenticator
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -176,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     common, conf = runtime_settings.load(arguments, prog="trimtab-api", groups=GROUPS)
     settings = ApiSettings.from_conf(conf, debug=common.debug)
-    return services.run(lambda: build(common, settings), settings=common, name=NAME)
+    return services.run(lambda: build(common, settings, conf), settings=common, name=NAME)
 
 
 if __name__ == "__main__":

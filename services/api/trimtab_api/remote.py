@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import grpc.aio
@@ -71,13 +72,18 @@ class CollectorModels:
                 elif part == "compute":
                     reader.add(message.compute)
                 else:
-                    return reader.finish(message.end).snapshot()
+                    return await asyncio.to_thread(_finished, reader, message.end)
         except grpc.aio.AioRpcError as error:
             problem = _explained(error, "collector")
             if isinstance(problem, FailedPrecondition):
                 return None
             raise problem from None
         raise Unavailable("collector ended the snapshot before it was whole. Try again.")
+
+
+def _finished(reader: SnapshotReader, end: model_pb2.SnapshotEnd) -> ComputeSnapshot:
+    """In a thread: a large cloud takes seconds, and other requests do not wait for it."""
+    return reader.finish(end).snapshot()
 
 
 def _explained(error: grpc.aio.AioRpcError, service: str) -> TrimtabError:

@@ -24,6 +24,7 @@ class GatewaySettings:
     port: int = 9322
     admin_port: int = 9329
     api: str = "127.0.0.1:9324"
+    api_http: str = "127.0.0.1:9323"
     collector: str = "127.0.0.1:9325"
     scoring: str = "127.0.0.1:9328"
     max_stream_age_s: int = MAX_STREAM_AGE_S
@@ -55,7 +56,7 @@ def render(settings: GatewaySettings) -> str:
         "error_503": "REPLY503",
         "error_504": "REPLY504",
     }
-    for name in ("api", "collector", "scoring"):
+    for name in ("api", "api_http", "collector", "scoring"):
         host, _, port = str(getattr(settings, name)).rpartition(":")
         fields |= {f"{name}_host": host, f"{name}_port": port}
     document = json.dumps(yaml.safe_load(template.substitute(fields)), indent=1)

@@ -71,6 +71,11 @@ def base_port_options(command: Any) -> Any:
     "--state-dir", type=click.Path(path_type=Path), help="Default: ~/.local/state/trimtab"
 )
 @click.option("--database", help="SQLAlchemy URL; default: SQLite in the state directory.")
+@click.option(
+    "--auth",
+    type=click.Choice(["keystone", "none"]),
+    help="Who may call; default: keystone with --cloud, none with the fake cloud.",
+)
 @base_port_options
 def up(
     *,
@@ -80,6 +85,7 @@ def up(
     cluster: str | None,
     state_dir: Path | None,
     database: str | None,
+    auth: str | None,
     base_port: int,
     fakecloud_port: int,
 ) -> None:
@@ -94,6 +100,7 @@ def up(
         cloud=cloud,
         fakecloud_args=tuple(contents),
         database=database,
+        auth=auth,
     )
     try:
         with running(spec, say=console.print) as system:
@@ -138,6 +145,7 @@ def demo(*, hosts: int, servers: int, seed: int, base_port: int, fakecloud_port:
 @click.option("--bind", default="127.0.0.1", show_default=True)
 @click.option("--port", default=DEFAULT_BASE, show_default=True)
 @click.option("--api", default="127.0.0.1:9324", show_default=True)
+@click.option("--api-http", default="127.0.0.1:9323", show_default=True)
 @click.option("--collector", default="127.0.0.1:9325", show_default=True)
 @click.option("--scoring", default="127.0.0.1:9328", show_default=True)
 def render_gateway(**fields: Any) -> None:

@@ -19,6 +19,17 @@ WATCHERS = Gauge("trimtab_model_watchers", "Streams of the model that are open."
 METRIC_QUERIES = Counter(
     "trimtab_metric_queries", "Queries sent to datasources.", ["datasource", "outcome"]
 )
+NOTIFICATIONS = Counter(
+    "trimtab_notifications",
+    "Notifications of the cloud by what became of them: applied, ignored, late, early, malformed.",
+    ["outcome"],
+)
+NOTIFICATIONS_CONNECTED = Gauge(
+    "trimtab_notifications_connected", "Whether the notification queue is consumed now."
+)
+NOTIFICATION_QUEUE_DEPTH = Gauge(
+    "trimtab_notification_queue_depth", "Messages that wait in the notification queue."
+)
 
 
 def observe(model: ComputeModel) -> None:

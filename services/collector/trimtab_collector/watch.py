@@ -1,4 +1,4 @@
-"""Following the model: a snapshot or the missed deltas, then every delta, then heartbeats.
+"""Following the model: a snapshot or the missed deltas, then every delta; heartbeats between.
 
 The servicer yields what this yields: encoded messages, the deltas of which all watchers share.
 """
@@ -32,7 +32,8 @@ async def watch(
 
     StaleModel when there is no model; ResourceExhausted when the reader is too far behind.
     """
-    end_at = clock.monotonic() + limits.max_stream_age_s
+    beat_at = clock.monotonic()  # the first one at once: it tells the age of what was just sent
+    end_at = beat_at + limits.max_stream_age_s
     with live.waiting() as changed:
         live.snapshot()  # raises when there is none
         reason = _snapshot_reason(live, token)
@@ -55,8 +56,12 @@ async def watch(
                 at = entry.last
             if reason:
                 continue
-            if not await wait_for(changed, limits.heartbeat_s):
+            now = clock.monotonic()
+            if now >= beat_at:
+                beat_at = now + limits.heartbeat_s
                 yield heartbeat(live).SerializeToString()
+            else:
+                await wait_for(changed, beat_at - now)
 
 
 def heartbeat(live: LiveModel) -> model_pb2.WatchModelResponse:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
-from trimtab_common.domain.errors import AlreadyExists, Conflict, NotFound, TrimtabError
+from trimtab_common.domain.errors import Conflict, NotFound, TrimtabError
 from trimtab_common.domain.lifecycle import Actor, AuditState, AuditType, PlanState
 from trimtab_common.domain.records import ActionPlan, Audit, Lease
 from trimtab_common.runtime.clock import Clock
@@ -54,6 +54,21 @@ class AuditRunner:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._held: dict[str, Claim] = {}
         self._sweeping = asyncio.Lock()
+        self._has_backlog = False
+        self._room = asyncio.Event()
+
+    async def follow(self) -> None:
+        """Sweeps for ever: every `sweep_interval_s`, and as soon as work waits and a run ends."""
+        while True:
+            self._room.clear()
+            await self.sweep()
+            pause = asyncio.create_task(self._clock.sleep(self._settings.sweep_interval_s))
+            room = asyncio.create_task(self._room.wait())
+            try:
+                await asyncio.wait({pause, room}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                pause.cancel()
+                room.cancel()
 
     async def sweep(self) -> None:
         """Starts every ONESHOT and EVENT audit that asks for it, as far as there are workers."""
@@ -93,8 +108,10 @@ class AuditRunner:
         """Claims those that are due while there are free workers, and runs them."""
         now = self._clock.now()
         async with self._sweeping:
+            self._has_backlog = False
             for audit in audits:
                 if len(self._running) >= self._settings.max_audit_workers:
+                    self._has_backlog = True
                     return
                 if audit.uuid in self._running:
                     continue
@@ -109,7 +126,12 @@ class AuditRunner:
         self._held[uuid] = claim
         task = asyncio.create_task(self._run(claim), name=f"audit-{uuid}")
         self._running[uuid] = task
-        task.add_done_callback(lambda _: self._running.pop(uuid, None))
+        task.add_done_callback(lambda _: self._ended(uuid))
+
+    def _ended(self, uuid: str) -> None:
+        self._running.pop(uuid, None)
+        if self._has_backlog:
+            self._room.set()
 
     async def drain(self) -> None:
         """Returns when no audit runs any more."""
@@ -201,24 +223,18 @@ class AuditRunner:
 
     async def _publish(self, claim: Claim, recommendation: Recommendation) -> ActionPlan:
         is_empty = not recommendation.actions
-        for is_last in (False, True):
-            try:
-                await self._check_wanted(claim)
-                plan = await self._store.publish_plan(
-                    recommendation.plan,
-                    recommendation.actions,
-                    cancel_recommended_of_audit=claim.audit.audit_type is AuditType.CONTINUOUS,
-                    state=PlanState.SUCCEEDED if is_empty else PlanState.RECOMMENDED,
-                    fence=claim.lease,
-                )
-            except AlreadyExists:
-                # half of it was left by an attempt that died; the store has removed it now
-                if is_last:
-                    raise
-            else:
-                log.info("plan published", plan=plan.uuid, actions=len(recommendation.actions))
-                return plan
-        raise AssertionError
+        await self._check_wanted(claim)
+        # an attempt that died may have left half of this very plan
+        await self._store.remove_unpublished_plan(recommendation.plan.uuid)
+        plan = await self._store.publish_plan(
+            recommendation.plan,
+            recommendation.actions,
+            cancel_recommended_of_audit=claim.audit.audit_type is AuditType.CONTINUOUS,
+            state=PlanState.SUCCEEDED if is_empty else PlanState.RECOMMENDED,
+            fence=claim.lease,
+        )
+        log.info("plan published", plan=plan.uuid, actions=len(recommendation.actions))
+        return plan
 
     async def _check_wanted(self, claim: Claim) -> None:
         async with self._store.read() as session:

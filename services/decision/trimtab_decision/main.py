@@ -103,7 +103,7 @@ async def build(
     service.background(replica.run, "model")
     service.background(_every(clock, settings.heartbeat_interval_s, beat), "heartbeat")
     service.background(_every(clock, settings.check_periodic_interval_s, tidy), "tidy")
-    service.background(_every(clock, settings.sweep_interval_s, runner.sweep), "sweep")
+    service.background(runner.follow, "sweep")
     service.background(
         _every(clock, settings.continuous_audit_interval_s, continuous.look), "continuous"
     )

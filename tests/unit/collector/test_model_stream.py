@@ -102,12 +102,31 @@ async def test_a_watch_gives_a_snapshot_then_deltas_then_heartbeats():
     live = a_live_model()
     reader = Reader()
     async with aclosing(watch(live, None, QUICK, SystemClock())) as stream:
-        seen = [reader.take(await anext(stream)) for _ in range(3)]
+        seen = [reader.take(await anext(stream)) for _ in range(4)]
         publish(live, UpsertServer(a_server(1)))
         seen.append(reader.take(await anext(stream)))
         seen.append(reader.take(await anext(stream)))
-    assert seen == ["begin", "compute", "end", "deltas", "heartbeat"]
+    assert seen == ["begin", "compute", "end", "heartbeat", "deltas", "heartbeat"]
     reader.assert_equals(live)
+
+
+async def test_a_stream_with_many_deltas_has_heartbeats_too():
+    live = a_live_model()
+    reader = await Reader().read_to_heartbeat(live)
+    seen = []
+
+    async def read():
+        async for data in watch(live, reader.token, WatchLimits(heartbeat_s=0.02), SystemClock()):
+            seen.append(reader.take(data))  # noqa: PERF401, the list is looked at meanwhile
+
+    reading = asyncio.create_task(read())
+    async with asyncio.timeout(10):
+        number = 0
+        while seen.count("heartbeat") < 3:
+            publish(live, UpsertServer(a_server(number := number + 1)))
+            await asyncio.sleep(0.005)  # four deltas fall between two heartbeats
+    reading.cancel()
+    assert seen.count("deltas") > 3
 
 
 async def test_a_token_gives_only_what_was_missed():
@@ -270,6 +289,19 @@ async def test_a_replica_follows_over_grpc_and_verifies_the_digest():
         await replica.wait_until(lambda model: model.n_servers == 1, 10)
         assert server_rows(replica.snapshot()) == server_rows(live.snapshot())
         assert (replica.epoch, replica.revision, seen) == ("e", live.model.revision, ["poll"])
+
+
+async def test_a_replica_knows_the_age_of_what_it_got():
+    clock = FakeClock()
+    live = a_live_model(clock=clock)
+    await clock.advance(500)
+    async with a_collector(live) as address, following(address) as replica:
+        await replica.wait_ready(10)
+        async with asyncio.timeout(10):
+            while replica.age_s < 500:
+                publish(live, UpsertServer(a_server(5)), SetHealth(stale_reason="Nova is away."))
+                await asyncio.sleep(0.01)
+        assert replica.snapshot().stale_reason == "Nova is away."
 
 
 async def test_a_replica_resumes_with_its_token_when_collector_comes_back():

@@ -1,5 +1,7 @@
 """The framework: solutions, goals, efficacy, registry."""
 
+from importlib.metadata import EntryPoint, EntryPoints
+
 import pytest
 
 from trimtab_decision import efficacy
@@ -159,6 +161,26 @@ def test_a_goal_without_strategy_is_refused():
         registry.select_strategy("saving_energy")
     with pytest.raises(UnknownPlugin):
         registry.select_strategy("no_such_goal")
+
+
+@pytest.mark.req("B-002")
+def test_plug_ins_of_other_distributions_are_loaded_and_broken_ones_are_told():
+    group = "trimtab_strategies"
+    registry = Registry(goals=GOALS, strategies=[Zeta], planners=[])
+    registry.load_entry_points(
+        EntryPoints(
+            [
+                EntryPoint("outside", "trimtab_decision.strategies.dummy.strategy:Dummy", group),
+                EntryPoint("broken", "no_such_module:Thing", group),
+                EntryPoint("zeta", "trimtab_decision.strategies.dummy.strategy:Dummy", group),
+            ]
+        )
+    )
+    assert list(registry.strategies) == ["outside", "zeta"]
+    assert [(name, error) for _, name, error in registry.failures] == [
+        ("broken", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("zeta", "the name is already taken"),
+    ]
 
 
 @pytest.mark.req("B-036")

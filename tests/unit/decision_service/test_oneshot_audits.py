@@ -182,6 +182,20 @@ async def test_no_more_audits_run_at_a_time_than_there_are_workers(world):
         assert {audit.state for audit in await session.audits.list()} == {AuditState.SUCCEEDED}
 
 
+async def test_waiting_audits_start_as_soon_as_a_worker_is_free(world):
+    audits = [await world.add_audit() for _ in range(5)]
+    runner = world.runner(max_audit_workers=2)
+    following = asyncio.create_task(runner.follow())
+    async with asyncio.timeout(30):  # the clock stands still: no second sweep by time
+        while len(world.thinker.questions) < len(audits):
+            await runner.drain()
+            await asyncio.sleep(0)
+    await runner.drain()
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert [len(await world.plans(audit)) for audit in audits] == [1] * 5
+
+
 @pytest.mark.req("A-110", "A-094")
 async def test_two_replicas_never_run_the_same_audit(world):
     audit = await world.add_audit()
@@ -223,6 +237,18 @@ async def test_a_crash_between_plan_and_end_leaves_one_plan(world):
     assert plan.state is PlanState.PENDING
     assert world.woken == [plan.uuid]
     assert len(world.thinker.questions) == 1
+
+
+async def test_a_crash_while_the_plan_is_stored_leaves_one_whole_plan(world):
+    audit = await world.add_audit()
+    claim = await world.claims("dead").take(audit.uuid)
+    made = await world.recommender().recommend(claim.audit)
+    async with world.store.write() as session:
+        await session.action_plans.create_invisible(made.plan)
+    await world.clock.advance(world.settings.lease_s + 1)
+    assert (await world.run(audit)).state is AuditState.SUCCEEDED
+    (plan,) = await world.plans(audit)
+    assert len(await world.actions(plan)) == 3
 
 
 async def test_an_audit_stopped_with_its_service_is_resumed_at_once_by_the_next(world):

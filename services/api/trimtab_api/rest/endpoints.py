@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from trimtab_common.domain.resources import (
     Kept,
     Resource,
 )
+from trimtab_common.domain.snapshot import ComputeSnapshot
 
 Json = Any
 NAME_ROW = "Name"
@@ -142,10 +144,15 @@ async def get_data_model(call: Call) -> RestResponse:
         raise NotFound(f"The data model {kind} could not be found.")
     audit = call.query.get("audit_uuid", call.query.get("audit"))
     extended = call.minor >= EXTENDED_SINCE
-    rows = await data_model.of_audit(call.deps, audit, with_extended=extended)
-    return RestResponse(
-        status=200, headers=(JSON,), chunks=render.chunked(render.dumps({"context": rows}))
-    )
+    snapshot = await data_model.of_audit(call.deps, audit)
+    chunks = await asyncio.to_thread(_data_model_body, snapshot, with_extended=extended)
+    return RestResponse(status=200, headers=(JSON,), chunks=chunks)
+
+
+def _data_model_body(snapshot: ComputeSnapshot | None, *, with_extended: bool) -> tuple[bytes, ...]:
+    """In a thread: a row for each of 200,000 servers takes a second."""
+    rows = list(data_model.rows(snapshot, with_extended=with_extended)) if snapshot else []
+    return render.chunked(render.dumps({"context": rows}))
 
 
 async def _created(call: Call, resource: Resource, record: Any) -> RestResponse:

@@ -60,7 +60,7 @@ class ModelReplica:
         self._ready = asyncio.Event()
         self._changed = asyncio.Condition()
         self._age_s = 0.0
-        self._age_at = 0.0
+        self._age_at = self._clock.monotonic()
         self.connected = False
         self.problem = "not connected to collector yet"
         self.snapshots_taken = 0
@@ -165,7 +165,6 @@ class ModelReplica:
                 self._model = await asyncio.to_thread(reader.finish, message.end)
                 self.snapshots_taken += 1
                 self._token = message.resume_token
-                self._current(0.0)
                 self._ready.set()
                 if self._on_snapshot is not None:
                     self._on_snapshot(reader.begin)
@@ -173,10 +172,9 @@ class ModelReplica:
             case "deltas" if self._model is not None:
                 self._apply(self._model, message.deltas)
                 self._token = message.resume_token
-                self._current(0.0)
                 await self._notify()
             case "heartbeat" if self._model is not None:
-                self._current(message.heartbeat.age_s)
+                self._age_s, self._age_at = message.heartbeat.age_s, self._clock.monotonic()
                 self._verify(self._model, message.heartbeat)
             case _:
                 log.warning("ignored a message of the model stream", token=message.resume_token)
@@ -192,9 +190,6 @@ class ModelReplica:
     def _verify(self, model: ComputeModel, heartbeat: model_pb2.Heartbeat) -> None:
         if heartbeat.position.revision == model.revision and heartbeat.digest != model.digest():
             raise _Diverged("the replica's content differs from collector's")
-
-    def _current(self, age_s: float) -> None:
-        self._age_s, self._age_at = age_s, self._clock.monotonic()
 
     async def _notify(self) -> None:
         async with self._changed:

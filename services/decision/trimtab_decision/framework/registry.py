@@ -48,14 +48,18 @@ class Registry:
             self.planners[planner.name] = planner
         self._sort()
 
-    def load_entry_points(self) -> None:
-        """Add what other distributions declare; a name already taken keeps its first owner."""
+    def load_entry_points(self, declared: metadata.EntryPoints | None = None) -> None:
+        """Add what other distributions declare; a name already taken keeps its first owner.
+
+        `declared`: instead of the entry points of all installed distributions.
+        """
+        points = metadata.entry_points() if declared is None else declared
         for group, table in (
             (GOALS_GROUP, self.goals),
             (STRATEGIES_GROUP, self.strategies),
             (PLANNERS_GROUP, self.planners),
         ):
-            for entry in sorted(metadata.entry_points(group=group), key=lambda point: point.name):
+            for entry in sorted(points.select(group=group), key=lambda point: point.name):
                 self._load(group, entry, table)
         self._sort()
 

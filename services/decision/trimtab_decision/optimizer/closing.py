@@ -20,6 +20,12 @@ GAP_TARGET = 0.02
 """Close enough to the lower bound: the last hosts cost several times the moves of the first."""
 SMALL_CLUSTER = 20.0
 """Below this many hosts in the bound the gap target is exact; it grows to two hosts at twice it."""
+FEW_HOSTS = 200
+"""Below this many hosts in the bound one dear host shows in the average; see `_drop_dear`."""
+DEAR_AVERAGE, DEAR_LAST = 0.6, 1.5
+"""A last host is dear when it costs this many times the mean servers of a host, while the average
+move count of all closed hosts is already above that part of the mean."""
+MAX_DROPPED = 3
 PRICE_STEPS = 18
 SWAP_CANDIDATES = 512
 SWAP_TRIES = 24
@@ -90,9 +96,9 @@ def hosts_to_close(problem: ClosingProblem) -> Closing:
     slack = int(max(GAP_TARGET * bound, min(2.0, bound / SMALL_CLUSTER)))
     wanted = int(problem.in_use.sum()) - bound - slack
     search = _Search(problem)
-    closed = search.start(wanted) if wanted > 0 else np.zeros(len(problem.in_use), dtype=bool)
-    if closed.any():
-        closed = search.swap(closed)
+    closed = search.best(wanted)
+    if bound < FEW_HOSTS:
+        closed = search.drop_dear(closed)
     return Closing(closed=closed, bound=bound, packings=search.packings)
 
 
@@ -107,8 +113,8 @@ class _Search:
         self.hosts = np.flatnonzero(problem.closable)
         size = self.given_up @ problem.groups.weight[:N_ALLOCATIONS]
         self.size = size / max(float(size[self.hosts].mean()), 1e-9) if len(self.hosts) else size
-        mean_cost = float(self.cost[self.hosts].mean()) if len(self.hosts) else 1.0
-        self.relative_cost = self.cost / max(mean_cost, 1e-9)
+        self.mean_cost = float(self.cost[self.hosts].mean()) if len(self.hosts) else 1.0
+        self.relative_cost = self.cost / max(self.mean_cost, 1e-9)
 
     def fits(self, closed: NDArray[np.bool_]) -> bool:
         """Quick refusal on sums, then a packing."""
@@ -116,6 +122,25 @@ class _Search:
             return False
         self.packings += 1
         return self.problem.fits(closed)
+
+    def best(self, wanted: int) -> NDArray[np.bool_]:
+        """The `wanted` hosts, or as many as can be closed, for the fewest moves found."""
+        if wanted <= 0 or not len(self.hosts):
+            return np.zeros(len(self.problem.in_use), dtype=bool)
+        closed = self.start(wanted)
+        return self.swap(closed) if closed.any() else closed
+
+    def drop_dear(self, closed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Leave a few last hosts open when each costs far more moves than hosts do on average."""
+        for _ in range(MAX_DROPPED):
+            count, cost = int(closed.sum()), int(self.cost[closed].sum())
+            if cost <= DEAR_AVERAGE * self.mean_cost * count:
+                break
+            fewer = self.best(count - 1)
+            if cost - int(self.cost[fewer].sum()) <= DEAR_LAST * self.mean_cost:
+                break
+            closed = fewer
+        return closed
 
     def start(self, wanted: int) -> NDArray[np.bool_]:
         """The `wanted` hosts, or as many as can be closed, at the highest price that still works."""

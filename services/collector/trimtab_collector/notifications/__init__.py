@@ -1,0 +1,1 @@
+"""Nova's notifications: from RabbitMQ through one table of events to changes of the live model."""

@@ -1,0 +1,204 @@
+"""Takes notifications in and publishes what they change; holds them for reads that are under way.
+
+Sits between the consumer and the live model. While the cloud is read, events go on reaching the
+model, so that its watchers never wait, and are kept beside it: those newer than the read are
+replayed on what was read before that is compared with the model (C-008). What a poll or a re-read
+says of an element that an event touched meanwhile is older than the event and left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from trimtab_collector import counters
+from trimtab_collector.compute.reading import FullRead
+from trimtab_collector.live_model import Delta, LiveModel
+from trimtab_collector.notifications.envelope import Malformed, Notification, decode, peek
+from trimtab_collector.notifications.held import HOST, Reading, floor_of
+from trimtab_collector.notifications.nova_events import TABLE, Element, Outcome
+from trimtab_collector.notifications.ordering import Ordering, Verdict
+from trimtab_common.domain.changes import Change, RemoveServer, UpsertServer
+from trimtab_common.runtime.clock import Clock
+
+log = structlog.get_logger(__name__)
+CAUSE = "notification"
+_PUBLISHERS = "nova-"
+_MESSAGE_ID = re.compile(rb'message_id\\?": ?\\?"([^"\\]{1,64})')
+
+
+@dataclass(slots=True)
+class Wanted:
+    """Uuids of servers and names of hosts that Nova is to be asked for."""
+
+    servers: set[str] = field(default_factory=set)
+    hosts: set[str] = field(default_factory=set)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self, servers: Iterable[str], hosts: Iterable[str]) -> None:
+        """Asks for these, soon."""
+        self.servers.update(servers)
+        self.hosts.update(hosts)
+        if self.servers or self.hosts:
+            self.asked.set()
+
+    def take(self) -> tuple[set[str], set[str]]:
+        """All that is wanted; nothing is afterwards."""
+        taken = self.servers, self.hosts
+        self.servers, self.hosts = set(), set()
+        self.asked.clear()
+        return taken
+
+
+class Inbox:
+    """Where notifications arrive. `attention` is set when the sync loop should look again."""
+
+    def __init__(self, live: LiveModel, clock: Clock, *, extended: bool = False) -> None:
+        self._live = live
+        self._extended = extended
+        self._ordering = Ordering(clock.monotonic)
+        self._readings: set[Reading] = set()
+        self._deltas: list[Delta] = []
+        self._pending: set[str] = set()
+        self._connected = False
+        self._heard = False
+        self.wanted = Wanted()
+        self.attention = asyncio.Event()
+        self.resyncs_asked = 0
+
+    @property
+    def flowing(self) -> bool:
+        """Whether notifications come, so that polls may be rare."""
+        return self._connected and self._heard
+
+    def connected(self) -> None:
+        """The queue is bound from now on; what came before may have been missed."""
+        self._connected = True
+        counters.NOTIFICATIONS_CONNECTED.set(1)
+        self.ask_resync()
+
+    def disconnected(self) -> None:
+        """Nothing comes until further notice."""
+        self._connected = False
+        counters.NOTIFICATIONS_CONNECTED.set(0)
+        self.attention.set()
+
+    def ask_resync(self) -> None:
+        """Wants the cloud to be read in full, by a read that begins after this."""
+        self.resyncs_asked += 1
+        self.attention.set()
+
+    def receive(self, bodies: Iterable[bytes]) -> None:
+        """Handles messages in order and publishes their changes; no content makes it raise."""
+        for body in bodies:
+            event_type = peek(body)
+            if event_type is not None and event_type not in TABLE:
+                self._heard = True
+                counters.NOTIFICATIONS.labels("ignored").inc()
+                continue
+            try:
+                outcome = self._handle(decode(body))
+            except Malformed as problem:
+                outcome = "malformed"
+                found = _MESSAGE_ID.search(body)
+                log.warning(
+                    "a notification is not understood",
+                    event_type=event_type,
+                    message_id=found[1].decode("ascii", "replace") if found else None,
+                    problem=str(problem),
+                )
+            counters.NOTIFICATIONS.labels(outcome).inc()
+        self._publish()
+
+    @contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """Around each read of the cloud: keeps what events say meanwhile."""
+        reading = Reading(extended=self._extended)
+        self._readings.add(reading)
+        try:
+            yield reading
+        finally:
+            self._readings.discard(reading)
+
+    def replay(self, reading: Reading, read: FullRead) -> FullRead:
+        """A full read with the events since its beginning replayed on it."""
+        changed, outcomes = reading.replayed(read)
+        for outcome in outcomes:
+            self.wanted.add(outcome.servers, outcome.hosts)
+        return changed
+
+    def read_in_full(self, read: FullRead) -> None:
+        """This read is the model now: what is older than its beginning is in it."""
+        hosts = {HOST + row.hostname for row in read.hosts}
+        servers = {row.uuid for row in read.servers}
+        self._ordering.start_from(floor_of(read.since), lambda key: key in servers or key in hosts)
+
+    def listed(self, changes: Iterable[Change]) -> None:
+        """Nova said this of these servers itself: they live or are gone, whatever was heard."""
+        for change in changes:
+            if isinstance(change, UpsertServer):
+                self._ordering.raise_dead(change.row.uuid)
+            elif isinstance(change, RemoveServer):
+                self._ordering.bury(change.uuid)
+
+    def _handle(self, event: Notification) -> str:
+        rule = TABLE.get(event.event_type)
+        if rule is None or not event.publisher_id.startswith(_PUBLISHERS):
+            return "ignored"
+        self._heard = True
+        if event.priority != rule.priority:
+            return "ignored"
+        key = rule.key(event)
+        if key in self._pending or rule.element is not Element.SERVER:
+            self._publish()  # the handler must see what the events before changed
+        known = self._live.model
+        outcome = rule.handler(event, known, self._extended)  # before judging: it may be malformed
+        verdict = self._ordering.judge(key, event, revives=rule.revives)
+        if verdict in (Verdict.OLD, Verdict.DEAD):
+            log.debug(
+                "a late notification is dropped",
+                event_type=event.event_type,
+                message_id=event.message_id,
+            )
+            return "late"
+        if any(isinstance(change, RemoveServer) for change in outcome.changes):
+            self._ordering.bury(key, event.at)
+        for reading in self._readings:
+            reading.note(key, event, rule, outcome)
+        if not self._live.built:
+            return "early"
+        self._want(key, outcome, doubted=verdict is Verdict.DOUBTED)
+        if outcome.changes:
+            self._pending.add(key)
+            self._deltas.append(
+                Delta(changes=outcome.changes, cause=CAUSE, event_id=event.message_id)
+            )
+            if rule.element is not Element.SERVER:
+                self._publish()
+        return "applied"
+
+    def _want(self, key: str, outcome: Outcome, *, doubted: bool) -> None:
+        servers: Sequence[str] = outcome.servers
+        hosts: Sequence[str] = outcome.hosts
+        if doubted:
+            kind, _, name = key.partition(" ")
+            if not name:
+                servers = [*servers, key]
+            elif kind == HOST.strip():
+                hosts = [*hosts, name]
+            else:
+                self.ask_resync()
+        if servers or hosts:
+            self.wanted.add(servers, hosts)
+
+    def _publish(self) -> None:
+        if self._deltas:
+            deltas, self._deltas = self._deltas, []
+            self._pending.clear()
+            self._live.publish(deltas)
+            counters.observe(self._live.model)

@@ -1,0 +1,62 @@
+"""The compute strategies at size: results and CPU time within the limits of simulate.toml."""
+
+import time
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+from synthetic_clouds import synthetic_cloud
+
+from trimtab_common.domain.scope import scoped
+from trimtab_decision.simulate import simulate
+
+LIMITS = tomllib.loads((Path(__file__).parent / "simulate.toml").read_text())
+SEEDS = (5, 6)
+
+cloud_of = cache(synthetic_cloud)
+
+
+def limit_and_cloud(name, seed):
+    limit = LIMITS[name]
+    return limit, cloud_of(limit["hosts"], limit["servers"], seed)
+
+
+@pytest.mark.slow
+@pytest.mark.req("B-109")
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", ["consolidation_100", "consolidation_1000"])
+def test_consolidation(name, seed):
+    limit, cloud = limit_and_cloud(name, seed)
+    report = simulate(*cloud, "server_consolidation", "vm_workload_consolidation")
+    freed = report.hosts_in_use_before - report.hosts_in_use_after
+    bound = report.solution.stats["hosts_in_use_bound"]
+    assert report.violations == ()
+    assert report.hosts_in_use_after <= limit["max_over_bound"] * bound
+    assert report.migrations <= limit["max_moves_per_host"] * freed
+    assert report.cpu_s <= limit["max_cpu_s"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_stabilisation(seed):
+    limit, cloud = limit_and_cloud("stabilisation_1000", seed)
+    report = simulate(*cloud, "workload_balancing", "workload_stabilization")
+    assert report.violations == ()
+    assert report.cpu_load_sd_before > 0.15  # a run without enough load is void
+    assert report.cpu_load_sd_after <= 0.0998
+    assert report.migrations <= limit["max_moves_ratio"] * cloud[0].n_servers
+    assert report.cpu_s <= limit["max_cpu_s"]
+
+
+@pytest.mark.slow
+@pytest.mark.req("C-105")
+def test_scope():
+    limit, (snapshot, metrics) = limit_and_cloud("scope_1000", SEEDS[0])
+    names = [{"name": name} for name in snapshot.host_name[100:]]
+    rules = [{"compute": [{"exclude": [{"compute_nodes": names}]}]}]
+    started = time.process_time()
+    result = scoped(snapshot, rules)
+    result.align(metrics)
+    assert time.process_time() - started <= limit["max_cpu_s"]
+    assert result.snapshot.n_hosts == 100
