@@ -15,6 +15,9 @@ from trimtab_collector.datasources.prometheus import Prometheus
 from trimtab_collector.datasources.selection import Datasources
 from trimtab_collector.datasources.static import Static
 from trimtab_collector.live_model import LiveModel
+from trimtab_collector.notifications.consumer import Consumer
+from trimtab_collector.notifications.inbox import Inbox
+from trimtab_collector.notifications.rereads import Rereads
 from trimtab_collector.settings import GROUPS, CollectorSettings
 from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.openstack import connect
@@ -44,7 +47,8 @@ async def build(
     reader = ComputeReader(
         Nova(session), Placement(session), extended=own.extended, timeout_s=own.read_timeout_s
     )
-    sync = ComputeSync(live, reader, clock, own.sync)
+    inbox = Inbox(live, clock, extended=own.extended)
+    sync = ComputeSync(live, reader, clock, own.sync, inbox)
     datasources = Datasources(own.datasources, _datasources(own, clock))
     service = Service(NAME, settings.collector, settings=settings)
     service.add(
@@ -57,10 +61,22 @@ async def build(
         metrics_pb2_grpc.add_MetricsServiceServicer_to_server,
         metrics_servicer.SERVICE,
     )
-    service.background(sync.run, "compute-sync")
+    if own.notifications is None:
+        service.background(sync.run, "compute-sync")
+    else:
+        consumer = Consumer(own.notifications, inbox, clock)
+        rereads = Rereads(live, reader, inbox, clock)
+        service.background(consumer.run, "notifications")
+        service.background(rereads.run, "rereads")
+        service.background(lambda: _after_first_try(consumer, sync), "compute-sync")
     service.on_stop(session.close)
     service.on_stop(datasources.close)
     return service
+
+
+async def _after_first_try(consumer: Consumer, sync: ComputeSync) -> None:
+    await consumer.tried()  # a read from before the queue is bound would have to be made again
+    await sync.run()
 
 
 def _datasources(own: CollectorSettings, clock: Clock) -> dict[str, Datasource]:
@@ -76,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serves until told to stop; the exit code."""
     settings, conf = load(sys.argv[1:] if argv is None else argv, prog=NAME, groups=GROUPS)
     try:
-        own = CollectorSettings.from_conf(conf)
+        own = CollectorSettings.from_conf(conf, host=settings.host, address=settings.collector)
         connection = connect.connector(conf, settings.cloud)
     except TrimtabError as error:
         sys.stderr.write(f"{NAME}: {error.message}\n")

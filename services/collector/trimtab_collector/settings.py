@@ -10,11 +10,14 @@ from oslo_config import cfg
 
 from trimtab_collector.compute.sync import SyncSettings
 from trimtab_collector.datasources.prometheus import PrometheusSettings
+from trimtab_collector.notifications import settings as notifications
 from trimtab_common.openstack.session import RetryPolicy
 
 COMPUTE_GROUP = "watcher_cluster_data_model_collectors.compute"
 GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
+    **notifications.GROUPS,
     "collector": [
+        *notifications.GROUPS["collector"],
         cfg.IntOpt(
             "api_query_max_retries",
             default=10,
@@ -102,9 +105,12 @@ class CollectorSettings:
     datasources: tuple[str, ...] = ()
     prometheus: PrometheusSettings | None = None
     static_path: Path | None = None
+    notifications: notifications.NotificationSettings | None = None
 
     @classmethod
-    def from_conf(cls, conf: cfg.ConfigOpts) -> CollectorSettings:
+    def from_conf(
+        cls, conf: cfg.ConfigOpts, *, host: str = "localhost", address: str = ""
+    ) -> CollectorSettings:
         """Frozen from the parsed files. InvalidArgument for values that cannot be."""
         metrics, prometheus = conf.watcher_datasources, _prometheus(conf)
         static = conf.static_datasource.path
@@ -114,6 +120,7 @@ class CollectorSettings:
             sync=SyncSettings(
                 period_s=conf[COMPUTE_GROUP].period,
                 poll_interval_s=conf.collector.poll_interval,
+                quiet_poll_interval_s=conf.collector.quiet_poll_interval,
                 stale_after_s=conf.collector.stale_after,
             ),
             retry=RetryPolicy(
@@ -126,6 +133,9 @@ class CollectorSettings:
             datasources=tuple(order),
             prometheus=prometheus,
             static_path=Path(static) if static else None,
+            notifications=notifications.NotificationSettings.from_conf(
+                conf, host=host, address=address
+            ),
         )
 
 

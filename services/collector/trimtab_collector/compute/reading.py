@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -41,7 +41,8 @@ from trimtab_common.openstack.placement import PlacementReader
 
 log = structlog.get_logger(__name__)
 IRONIC = "ironic"
-DELETED = "deleted"
+GONE = frozenset({"deleted", "soft-delete"})
+"""States of servers that a whole list leaves out and a list of changes has."""
 _INVENTORIES_AT_ONCE = 16
 _OVERLAP = timedelta(seconds=10)
 
@@ -131,7 +132,7 @@ class ComputeReader:
         changes = await self._host_changes(services.result(), model)
         for page in pages:
             for record in page.servers:
-                if record.vm_state == DELETED:
+                if record.vm_state in GONE:
                     changes.append(RemoveServer(record.uuid))
                 elif (row := self._server(record, model)) is not None:
                     changes.append(UpsertServer(row))
@@ -141,13 +142,39 @@ class ComputeReader:
             changes += await self._ask_placement_again(services.result(), model)
         return IncrementalRead(changes=changes, since=pages[0].date - _OVERLAP)
 
+    async def read_elements(
+        self, model: ComputeModel, *, servers: Collection[str], hosts: Collection[str]
+    ) -> list[Change]:
+        """These servers and hosts as they are now; nothing for a host that Nova does not list."""
+        changes: list[Change] = []
+        async with _step("single elements", self._timeout_s) as step:
+            reading = [step.create_task(self._read_server(uuid, model)) for uuid in servers]
+            if hosts:
+                services = step.create_task(self._nova.services())
+                listing = step.create_task(self._nova.hypervisors())
+        if hosts:
+            hypervisors = [record for record in listing.result() if record.host in hosts]
+            rows, _missing = await self._hosts(hypervisors, services.result(), model)
+            changes += [UpsertHost(row) for row in rows if row.hostname in hosts]
+        return changes + [change for task in reading for change in task.result()]
+
+    async def _read_server(self, uuid: str, model: ComputeModel) -> list[Change]:
+        try:
+            record = await self._nova.server(uuid)
+        except NotFound:
+            return [RemoveServer(uuid)]
+        if record.vm_state in GONE:
+            return [RemoveServer(uuid)]
+        row = self._server(record, model)
+        return [] if row is None else [UpsertServer(row)]
+
     async def _pages(self, since: datetime | None) -> list[ServerPage]:
         return [page async for page in self._nova.servers(since)]
 
     def _server(self, record: ServerRecord, model: ComputeModel) -> ServerRow | None:
         if not record.complete:
             return model.find_server(record.uuid)  # its cell is away: what is known still holds
-        if record.vm_state == DELETED:
+        if record.vm_state in GONE:
             return None
         return server_row(record, extended=self._extended)
 

@@ -16,11 +16,13 @@ import structlog
 from trimtab_collector import counters
 from trimtab_collector.compute.reading import FullRead, IncrementalRead
 from trimtab_collector.live_model import Delta, LiveModel
+from trimtab_collector.notifications.inbox import Inbox
 from trimtab_common.domain.changes import SetHealth
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.errors import TrimtabError, Unavailable
 from trimtab_common.runtime import logs
 from trimtab_common.runtime.clock import Clock
+from trimtab_common.runtime.waiting import first_of
 
 log = structlog.get_logger(__name__)
 _RETRY_AFTER_S = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -31,12 +33,16 @@ _FULL_AFTER_GAP_S = 600.0
 class SyncSettings:
     """How often. period_s: between full reads; poll_interval_s: between polls.
 
+    quiet_poll_interval_s: between polls while notifications flow; they still see the hosts that
+    died, of which Nova sends no notification (C-061).
+
     thorough_every: polls until one that also looks at aggregates and unanswered inventories.
     stale_after_s: how long the cloud may not answer before the model calls itself stale (C-009).
     """
 
     period_s: float = 3600.0
     poll_interval_s: float = 2.0
+    quiet_poll_interval_s: float = 30.0
     thorough_every: int = 15
     stale_after_s: float = 300.0
 
@@ -59,12 +65,19 @@ class ComputeSync:
     """The loop. One task runs `run`; `refresh` asks it for a full read now."""
 
     def __init__(
-        self, live: LiveModel, source: Source, clock: Clock, settings: SyncSettings
+        self,
+        live: LiveModel,
+        source: Source,
+        clock: Clock,
+        settings: SyncSettings,
+        inbox: Inbox | None = None,
     ) -> None:
         self._live = live
         self._source = source
         self._clock = clock
         self._settings = settings
+        self._inbox = inbox or Inbox(live, clock)
+        self._resyncs_done = 0
         self._since: datetime | None = None
         self._full_at = 0.0
         self._good_at = 0.0
@@ -91,6 +104,7 @@ class ComputeSync:
         """One read, whichever is due; failures are recorded, not raised."""
         self._asked.clear()
         askers, self._askers = self._askers, []
+        self._inbox.attention.clear()
         try:
             if askers or self._full_is_due():
                 await self._read_all()
@@ -110,17 +124,20 @@ class ComputeSync:
         now = self._clock.monotonic()
         return (
             self._since is None
+            or self._resyncs_done != self._inbox.resyncs_asked
             or now - self._full_at >= self._settings.period_s
             or now - self._good_at >= _FULL_AFTER_GAP_S
         )
 
     async def _read_all(self) -> None:
-        began = self._clock.monotonic()
+        began, resyncs = self._clock.monotonic(), self._inbox.resyncs_asked
         model = self._live.model
-        with counters.SYNC_SECONDS.time():
-            read = await self._source.read_all(model)
+        with self._inbox.reading() as reading, counters.SYNC_SECONDS.time():
+            read = self._inbox.replay(reading, await self._source.read_all(model))
         changes = model.changes_to(read.hosts, read.servers, read.aggregates, read.health)
         self._live.publish([Delta(changes=changes, cause="sync")])
+        self._inbox.read_in_full(read)
+        self._resyncs_done = resyncs
         self._live.mark_synced(full=True)
         self._live.mark_built()
         self._since, self._full_at = read.since, began
@@ -139,12 +156,15 @@ class ComputeSync:
         assert self._since is not None  # noqa: S101, a full read came before
         self._polls += 1
         model = self._live.model
-        read = await self._source.read_changes(
-            model,
-            self._since,
-            thorough=self._polls % self._settings.thorough_every == 0,
-        )
-        changes = list(read.changes)
+        rare = self._inbox.flowing
+        with self._inbox.reading() as reading:
+            read = await self._source.read_changes(
+                model,
+                self._since,
+                thorough=rare or self._polls % self._settings.thorough_every == 0,
+            )
+            changes = reading.untouched(read.changes)
+        self._inbox.listed(changes)
         if model.health.stale_reason:
             health = model.health
             changes.insert(0, SetHealth(health.partial, "", health.missing_hosts))
@@ -166,16 +186,11 @@ class ComputeSync:
             self._live.publish([Delta(changes=[stale], cause="poll")])
 
     async def _pause(self) -> None:
-        wait_s = self._settings.poll_interval_s
+        quiet = self._inbox.flowing
+        wait_s = self._settings.quiet_poll_interval_s if quiet else self._settings.poll_interval_s
         if self._failures:
             wait_s = max(wait_s, _RETRY_AFTER_S[min(self._failures, len(_RETRY_AFTER_S)) - 1])
-        sleeping = asyncio.ensure_future(self._clock.sleep(wait_s))
-        asked = asyncio.ensure_future(self._asked.wait())
-        try:
-            await asyncio.wait({sleeping, asked}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            asked.cancel()
+        await first_of(self._clock.sleep(wait_s), self._asked.wait(), self._inbox.attention.wait())
 
 
 def _answer(askers: list[asyncio.Future[None]], error: TrimtabError | None) -> None:

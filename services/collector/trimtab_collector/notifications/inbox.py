@@ -139,10 +139,12 @@ class Inbox:
         self._ordering.start_from(floor_of(read.since), lambda key: key in servers or key in hosts)
 
     def listed(self, changes: Iterable[Change]) -> None:
-        """Nova listed these servers itself: they live, whatever was heard."""
+        """Nova said this of these servers itself: they live or are gone, whatever was heard."""
         for change in changes:
             if isinstance(change, UpsertServer):
                 self._ordering.raise_dead(change.row.uuid)
+            elif isinstance(change, RemoveServer):
+                self._ordering.bury(change.uuid)
 
     def _handle(self, event: Notification) -> str:
         rule = TABLE.get(event.event_type)
@@ -165,7 +167,7 @@ class Inbox:
             )
             return "late"
         if any(isinstance(change, RemoveServer) for change in outcome.changes):
-            self._ordering.bury(key, event)
+            self._ordering.bury(key, event.at)
         for reading in self._readings:
             reading.note(key, event, rule, outcome)
         if not self._live.built:

@@ -67,11 +67,11 @@ class Ordering:
                 del seen.by_publisher[next(iter(seen.by_publisher))]
         return verdict
 
-    def bury(self, key: str, event: Notification) -> None:
+    def bury(self, key: str, at: str = "") -> None:
         """The element is gone: for ten minutes no late event brings it back."""
         self._seen.pop(key, None)
         self._graves.pop(key, None)
-        self._graves[key] = (self._monotonic() + TOMBSTONE_S, event.at)
+        self._graves[key] = (self._monotonic() + TOMBSTONE_S, at)
         while self._graves:
             oldest = next(iter(self._graves))
             if self._graves[oldest][0] > self._monotonic():

@@ -104,6 +104,10 @@ class NovaReader(Protocol):
         """All servers of all projects; with a time those changed since, deleted ones too."""
         ...
 
+    async def server(self, uuid: str) -> ServerRecord:
+        """One server. NotFound."""
+        ...
+
     async def services(self) -> list[ServiceRecord]:
         """All compute services."""
         ...
@@ -163,6 +167,16 @@ class Nova:
             if not more:
                 return
             params["marker"] = records[-1].uuid
+
+    async def server(self, uuid: str) -> ServerRecord:
+        """One server, of whichever project."""
+        answer = await self._api.get(
+            "compute",
+            f"/servers/{uuid}",
+            microversion=_text(min(await self._version(), _SERVERS_UP_TO)),
+        )
+        with understood("Nova's server"):
+            return _server(answer.body["server"])
 
     async def services(self) -> list[ServiceRecord]:
         """All compute services."""
