@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from trimtab_common.domain.errors import InvalidArgument
 
@@ -24,11 +24,20 @@ def checked_interval(value: str | int) -> str:
     if _SECONDS.fullmatch(text) and 0 < int(text) <= MAX_INTERVAL_S:
         return text
     if (" " in text or text.startswith("@")) and croniter.is_valid(text):
+        _check_comes(text)
         return text
     raise InvalidArgument(
         f"Invalid interval '{text}': it must be a positive number of seconds or cron text such as "
         "'*/5 * * * *'."
     )
+
+
+def _check_comes(cron: str) -> None:
+    """`0 0 31 2 *` is well formed and names no day of any year."""
+    try:
+        croniter(cron).get_next(datetime)
+    except CroniterBadDateError:
+        raise InvalidArgument(f"Invalid interval '{cron}': that time never comes.") from None
 
 
 def next_run(interval: str, now: datetime) -> datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.lifecycle import AuditState, AuditType
@@ -77,5 +77,9 @@ def interval_s(interval: str | None) -> float | None:
 
 
 def _next_cron(expression: str, after: datetime) -> datetime:
-    following: datetime = croniter(expression, after.astimezone(UTC)).get_next(datetime)
+    """IntervalRefused when no such day ever comes, as with `0 0 31 2 *`."""
+    try:
+        following: datetime = croniter(expression, after.astimezone(UTC)).get_next(datetime)
+    except CroniterBadDateError:
+        raise IntervalRefused(f"Interval {expression!r} names a time that never comes.") from None
     return following

@@ -62,7 +62,18 @@ def test_intervals_are_seconds_or_cron_text(good):
 @pytest.mark.req("A-052", "A-018")
 @pytest.mark.parametrize(
     "bad",
-    ["", "0", "-1", "1.5", "soon", "61 * * * *", "* * *", "9" * 30, "*/5 * * * *" + " " * 40 + "x"],
+    [
+        "",
+        "0",
+        "-1",
+        "1.5",
+        "soon",
+        "61 * * * *",
+        "* * *",
+        "0 0 31 2 *",
+        "9" * 30,
+        "*/5 * * * *" + " " * 40 + "x",
+    ],
 )
 def test_other_intervals_are_refused(bad):
     with pytest.raises(InvalidArgument, match="Invalid interval"):
