@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from trimtab_common.domain.errors import InvalidArgument
 
-
 _MAX_DIGITS = 18
 
 
