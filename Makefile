@@ -105,7 +105,7 @@ $(INSTALLED): pyproject.toml constraints.txt tools/generate_protos.py
 	@touch $@
 
 # The install put the generated code in place; this keeps it fresh after the edit of a .proto.
-$(GENERATED): $(INSTALLED) $(PROTO_FILES)
+$(GENERATED): $(INSTALLED) $(PROTO_FILES) deploy/envoy.yaml.tmpl
 	@mkdir -p build
 	@$(BIN)/python tools/generate_protos.py build/gen >build/protos.log 2>&1 || { cat build/protos.log; exit 1; }
 	@site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \

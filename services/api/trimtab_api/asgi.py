@@ -10,13 +10,24 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from trimtab_api import authz
 from trimtab_api.rest import RestApi, RestRequest
+from trimtab_api.typed.gate import Gate
 
 
-def create_app(api: RestApi, *, max_body_bytes: int, trust_forwarded_headers: bool) -> Starlette:
-    """The ASGI application. Forwarded headers are believed only when the operator says so."""
+def create_app(
+    api: RestApi, *, max_body_bytes: int, trust_forwarded_headers: bool, gate: Gate | None = None
+) -> Starlette:
+    """The ASGI application. Forwarded headers are believed only when the operator says so.
+
+    With a `gate` it also answers the edge's questions, see `authz`.
+    """
     door = _Door(api, max_body_bytes, trust_forwarded=trust_forwarded_headers)
-    return Starlette(routes=[Route("/{path:path}", door)])
+    routes = [Route("/{path:path}", door)]
+    if gate is not None:
+        edge = authz.EdgeAuthorization(gate, otherwise=door)
+        routes.insert(0, Route(authz.PREFIX + "/{path:path}", edge))
+    return Starlette(routes=routes)
 
 
 class _Door:

@@ -1,4 +1,7 @@
-"""Who calls, and whether the policy allows it (A-033, A-034)."""
+"""Who calls, and whether the policy allows it (A-033, A-034): what both doors ask.
+
+`keystone.py` checks tokens, `policies.py` enforces the operator's rules; here is what they share.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,12 @@ SERVICE_RULES = frozenset({"webhook:trigger"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """A caller, as Keystone knows him."""
+    """A caller, as Keystone knows him. `domain_id`, `system_scope`: when the token is for those."""
 
     user_id: str = ""
     project_id: str = ""
+    domain_id: str = ""
+    system_scope: str = ""
     roles: frozenset[str] = frozenset()
 
 
@@ -33,6 +38,10 @@ class Authenticator(Protocol):
         """Unauthenticated without a good token; Unavailable when nobody can tell."""
         ...
 
+    async def close(self) -> None:
+        """Ends what it holds open."""
+        ...
+
 
 class NoAuth:
     """auth=none: everybody is an administrator."""
@@ -40,6 +49,9 @@ class NoAuth:
     async def identify(self, headers: Mapping[str, str]) -> Identity:  # noqa: ARG002, a protocol
         """Always the same administrator."""
         return ANONYMOUS_ADMIN
+
+    async def close(self) -> None:
+        """Holds nothing."""
 
 
 class Policy(Protocol):
@@ -58,4 +70,9 @@ class DefaultPolicy:
         roles = {role.lower() for role in identity.roles}
         if roles & ADMIN_ROLES or (rule in SERVICE_RULES and SERVICE_ROLE in roles):
             return
-        raise PermissionDenied(f"Policy doesn't allow {rule} to be performed.", rule=rule)
+        raise denied(rule)
+
+
+def denied(rule: str) -> PermissionDenied:
+    """The refusal of a rule, in the words of oslo.policy (A-016)."""
+    return PermissionDenied(f"Policy doesn't allow {rule} to be performed.", rule=rule)

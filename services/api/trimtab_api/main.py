@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
 
+import structlog
 import uvicorn
-from keystoneauth1 import exceptions as keystone_exceptions
-from keystoneauth1 import loading
 from oslo_config import cfg
 
 from trimtab.audit.v1 import audit_pb2, audit_pb2_grpc
@@ -19,13 +19,14 @@ from trimtab.ops.v1 import ops_pb2, ops_pb2_grpc
 from trimtab.plan.v1 import plan_pb2, plan_pb2_grpc
 from trimtab.rest.v1 import rest_pb2, rest_pb2_grpc
 from trimtab_api import asgi
-from trimtab_api.auth import Authenticator, DefaultPolicy, NoAuth
-from trimtab_api.keystone import KeystoneAuth, validate_with
+from trimtab_api.auth import NoAuth
+from trimtab_api.keystone import KeystoneAuthenticator, KeystoneClient
+from trimtab_api.policies import FilePolicy
 from trimtab_api.ports import Deps
 from trimtab_api.remote import CollectorModels, DecisionStates
 from trimtab_api.rest import RestApi
 from trimtab_api.servicer import WatcherRest
-from trimtab_api.settings import GROUPS, KEYSTONE_OPTS, KEYSTONE_SECTION, ApiSettings
+from trimtab_api.settings import GROUPS, ApiSettings
 from trimtab_api.typed.action_plans import PlanService
 from trimtab_api.typed.audits import AuditService
 from trimtab_api.typed.catalog import CatalogService
@@ -33,6 +34,7 @@ from trimtab_api.typed.gate import Gate
 from trimtab_api.typed.services import OpsService
 from trimtab_api.wake import GrpcWaker
 from trimtab_common.domain.errors import FailedPrecondition
+from trimtab_common.openstack.connect import connector
 from trimtab_common.runtime import service as services
 from trimtab_common.runtime import settings as runtime_settings
 from trimtab_common.runtime.channels import open_channel
@@ -41,7 +43,9 @@ from trimtab_common.runtime.service import Service
 from trimtab_common.runtime.settings import CommonSettings
 from trimtab_common.store import open_store
 
+log = structlog.get_logger(__name__)
 NAME = "api"
+AUTH_GROUP = "keystone_authtoken"
 
 
 class HttpServer(uvicorn.Server):
@@ -78,9 +82,7 @@ def _listen(address: str) -> socket.socket:
         ) from None
 
 
-async def build(
-    common: CommonSettings, settings: ApiSettings, authenticator: Authenticator
-) -> Service:
+async def build(common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigOpts) -> Service:
     """The service, ready to start."""
     if not (services.is_loopback(common.api_http) or common.insecure):
         raise FailedPrecondition(
@@ -106,7 +108,11 @@ async def build(
         models=CollectorModels(collector),
         settings=settings,
     )
-    gate = Gate(authenticator=authenticator, policy=DefaultPolicy())
+    gate = Gate(
+        authenticator=await make_authenticator(settings, conf, cloud=common.cloud),
+        policy=FilePolicy(conf, clock=deps.clock),
+    )
+    service.on_stop(gate.authenticator.close)
     api = RestApi(deps, authenticator=gate.authenticator, policy=gate.policy)
     for servicer, add_to_server, module, name in (
         (
@@ -142,17 +148,18 @@ async def build(
     ):
         full_name = module.DESCRIPTOR.services_by_name[name].full_name
         service.add(servicer, add_to_server, full_name)
-    http = _http_server(api, common.api_http, settings)
+    http = _http_server(api, gate, common.api_http, settings)
     service.on_stop(http.close)
     service.background(http.run_door, "http door")
     return service
 
 
-def _http_server(api: RestApi, address: str, settings: ApiSettings) -> HttpServer:
+def _http_server(api: RestApi, gate: Gate, address: str, settings: ApiSettings) -> HttpServer:
     app = asgi.create_app(
         api,
         max_body_bytes=settings.max_body_bytes,
         trust_forwarded_headers=settings.trust_forwarded_headers,
+        gate=gate,
     )
     return HttpServer(
         uvicorn.Config(
@@ -168,28 +175,19 @@ def _http_server(api: RestApi, address: str, settings: ApiSettings) -> HttpServe
     )
 
 
-def make_authenticator(settings: ApiSettings, conf: cfg.ConfigOpts) -> Authenticator:
-    """FailedPrecondition when [keystone_authtoken] lacks what auth=keystone needs."""
+async def make_authenticator(
+    settings: ApiSettings, conf: cfg.ConfigOpts, *, cloud: str | None
+) -> NoAuth | KeystoneAuthenticator:
+    """FailedPrecondition when the configuration names no Keystone to ask; no network yet."""
     if settings.auth == "none":
+        log.warning("auth = none: everybody who reaches this service is an administrator")
         return NoAuth()
-    section = KEYSTONE_SECTION
-    loading.register_auth_conf_options(conf, section)
-    loading.register_session_conf_options(conf, section)
-    conf.register_opts(KEYSTONE_OPTS, group=section)
-    try:
-        plugin = loading.load_auth_from_conf_options(conf, section)
-    except keystone_exceptions.ClientException as error:
-        raise FailedPrecondition(f"[{section}] is not usable: {error}") from None
-    if plugin is None:
-        raise FailedPrecondition(
-            f"[api]auth=keystone needs [{section}]: auth_type=password, auth_url, username, "
-            "password, project_name and the domains of a service user."
-        )
-    session = loading.load_session_from_conf_options(conf, section, auth=plugin)
-    return KeystoneAuth(
-        validate_with(session),
+    client = await asyncio.to_thread(KeystoneClient, connector(conf, cloud, (AUTH_GROUP,)))
+    return KeystoneAuthenticator(
+        client,
         clock=SystemClock(),
-        www_authenticate_uri=conf[section].www_authenticate_uri or conf[section].auth_url,
+        cache_s=settings.token_cache_s,
+        challenge_url=settings.www_authenticate_uri,
     )
 
 
@@ -198,11 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     common, conf = runtime_settings.load(arguments, prog="trimtab-api", groups=GROUPS)
     settings = ApiSettings.from_conf(conf, debug=common.debug)
-
-    async def start() -> Service:
-        return await build(common, settings, make_authenticator(settings, conf))
-
-    return services.run(start, settings=common, name=NAME)
+    return services.run(lambda: build(common, settings, conf), settings=common, name=NAME)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The [api] and [cors] sections, frozen."""
+"""The [api], [cors] and [keystone_authtoken] sections, frozen."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from oslo_config import cfg
 API_OPTS: Sequence[cfg.Opt] = [
     cfg.StrOpt(
         "auth",
-        default="none",
+        default="keystone",
         choices=["none", "keystone"],
         help="Who may call: anybody (none), or holders of Keystone tokens that the policy allows.",
+    ),
+    cfg.BoolOpt(
+        "enable_authentication", default=True, help="False is another way to say auth = none."
     ),
     cfg.IntOpt("max_limit", default=1000, min=1, help="Most items that one listing answers."),
     cfg.BoolOpt(
@@ -44,14 +47,23 @@ CORS_OPTS: Sequence[cfg.Opt] = [
         help="Origins of web pages that may call the API; * allows every one.",
     ),
 ]
-KEYSTONE_SECTION = "keystone_authtoken"
 KEYSTONE_OPTS: Sequence[cfg.Opt] = [
     cfg.StrOpt(
         "www_authenticate_uri",
-        help="Where clients without a token are sent; default: auth_url of this section.",
+        help="Where callers without a token are told to get one; default: where api gets its own.",
+    ),
+    cfg.IntOpt(
+        "token_cache_time",
+        default=60,
+        min=0,
+        help="Seconds a good token is remembered; a revoked one works that long at most.",
     ),
 ]
-GROUPS: Mapping[str, Sequence[cfg.Opt]] = {"api": API_OPTS, "cors": CORS_OPTS}
+GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
+    "api": API_OPTS,
+    "cors": CORS_OPTS,
+    "keystone_authtoken": KEYSTONE_OPTS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +71,8 @@ class ApiSettings:
     """What the operator decided about the public face."""
 
     auth: Literal["none", "keystone"] = "none"
+    www_authenticate_uri: str | None = None
+    token_cache_s: int = 60
     max_limit: int = 1000
     enable_webhooks_auth: bool = True
     max_body_bytes: int = 4 * 1024 * 1024
@@ -71,7 +85,9 @@ class ApiSettings:
     def from_conf(cls, conf: cfg.ConfigOpts, *, debug: bool) -> ApiSettings:
         """Freezes the sections."""
         return cls(
-            auth=conf.api.auth,
+            auth=conf.api.auth if conf.api.enable_authentication else "none",
+            www_authenticate_uri=conf.keystone_authtoken.www_authenticate_uri,
+            token_cache_s=conf.keystone_authtoken.token_cache_time,
             max_limit=conf.api.max_limit,
             enable_webhooks_auth=conf.api.enable_webhooks_auth,
             max_body_bytes=conf.api.max_body_bytes,

@@ -101,4 +101,6 @@ class RunContext:
             return await asyncio.shield(writing)
         except asyncio.CancelledError:
             await asyncio.wait({writing})
+            if not writing.cancelled():
+                writing.exception()  # seen; what it did is looked for by whoever resumes
             raise

@@ -10,6 +10,7 @@ import asyncio
 
 import structlog
 
+from trimtab_applier import metrics
 from trimtab_applier.actions import ActionTypes
 from trimtab_applier.context import RunParts
 from trimtab_applier.errors import LeaseLost
@@ -130,6 +131,7 @@ class Dispatcher:
 
     async def _run(self, uuid: str, run: PlanRun, keeper: LeaseKeeper) -> None:
         log.info("plan claimed", plan=uuid, fence=keeper.lease.fence)
+        metrics.PLANS_RUNNING.inc()
         try:
             await run.run()
             self._breaks.pop(uuid, None)
@@ -141,6 +143,7 @@ class Dispatcher:
             self._breaks[uuid] = (times + 1, self._clock.monotonic() + pause_s)
             log.exception("plan run broke, its record is kept", plan=uuid, again_after_s=pause_s)
         finally:
+            metrics.PLANS_RUNNING.dec()
             del self._runs[uuid]
             await self._release(keeper)
             self._woken.set()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from trimtab_applier import metrics
 from trimtab_applier.action_run import ActionRun
 from trimtab_applier.actions import ActionTypes
 from trimtab_applier.context import RunParts
@@ -130,6 +131,7 @@ class PlanRun:
             )
         except PlanInterrupted:
             return False
+        metrics.PLANS.labels(outcome.state).inc()
         log.info("plan ended", plan=self._journal.uuid, state=outcome.state)
         return True
 
@@ -162,6 +164,8 @@ class PlanRun:
         del self._running[event.uuid]
         self._lanes.leave(event.uuid)
         self._states[event.uuid] = event.state
+        if event.state is not ActionState.PENDING:
+            metrics.ACTIONS.labels(self._actions[event.uuid].action_type, event.state).inc()
 
     async def _skip_ignored(self, frontier: Frontier) -> None:
         ignored = frontier.take_ignored()
@@ -186,12 +190,14 @@ class PlanRun:
                 self._start(uuid, group)
         failed = await self._stop_running()
         await self._cancel_pending(graph)
+        to = PlanState.FAILED if failed else PlanState.CANCELLED
         await self._journal.end_plan(
-            PlanState.FAILED if failed else PlanState.CANCELLED,
+            to,
             source=PlanState.CANCELLING,
             event="action_plan.cancel.error" if failed else "action_plan.cancel.end",
             message=f"Cancelling failed for {', '.join(failed)}" if failed else None,
         )
+        metrics.PLANS.labels(to).inc()
         log.info("plan cancelled", plan=self._journal.uuid, failed=failed)
 
     async def _cancel_pending(self, graph: PlanGraph) -> None:

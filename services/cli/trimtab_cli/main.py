@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,16 +17,9 @@ from trimtab_cli.ports import DEFAULT_BASE, DEFAULT_FAKECLOUD, Ports
 from trimtab_cli.processes import StartError
 from trimtab_cli.rest import RestError
 from trimtab_cli.system import SystemSpec, running
+from trimtab_cli.target import Target
 
 WATCH_CHILDREN_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Whom the daily commands speak to."""
-
-    address: str
-    token: str | None
 
 
 @click.group()
@@ -39,10 +31,11 @@ class Target:
     help="The gateway.",
 )
 @click.option("--token", envvar="OS_TOKEN", help="Keystone token.")
+@click.option("--cloud", envvar="OS_CLOUD", help="Get the token for this cloud of clouds.yaml.")
 @click.pass_context
-def main(context: click.Context, address: str, token: str | None) -> None:
+def main(context: click.Context, address: str, token: str | None, cloud: str | None) -> None:
     """Trimtab: few moves, explained, carried out safely."""
-    context.obj = Target(address, token)
+    context.obj = Target(address, token=token, cloud=cloud)
 
 
 main.add_command(audits.group)
@@ -71,6 +64,11 @@ def base_port_options(command: Any) -> Any:
     "--state-dir", type=click.Path(path_type=Path), help="Default: ~/.local/state/trimtab"
 )
 @click.option("--database", help="SQLAlchemy URL; default: SQLite in the state directory.")
+@click.option(
+    "--auth",
+    type=click.Choice(["keystone", "none"]),
+    help="Who may call; default: keystone with --cloud, none with the fake cloud.",
+)
 @base_port_options
 def up(
     *,
@@ -80,6 +78,7 @@ def up(
     cluster: str | None,
     state_dir: Path | None,
     database: str | None,
+    auth: str | None,
     base_port: int,
     fakecloud_port: int,
 ) -> None:
@@ -94,6 +93,7 @@ def up(
         cloud=cloud,
         fakecloud_args=tuple(contents),
         database=database,
+        auth=auth,
     )
     try:
         with running(spec, say=console.print) as system:
@@ -138,6 +138,7 @@ def demo(*, hosts: int, servers: int, seed: int, base_port: int, fakecloud_port:
 @click.option("--bind", default="127.0.0.1", show_default=True)
 @click.option("--port", default=DEFAULT_BASE, show_default=True)
 @click.option("--api", default="127.0.0.1:9324", show_default=True)
+@click.option("--api-http", default="127.0.0.1:9323", show_default=True)
 @click.option("--collector", default="127.0.0.1:9325", show_default=True)
 @click.option("--scoring", default="127.0.0.1:9328", show_default=True)
 def render_gateway(**fields: Any) -> None:

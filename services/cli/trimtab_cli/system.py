@@ -23,15 +23,20 @@ from trimtab_common.store.migrate import upgrade
 SERVICES = ("collector", "scoring", "decision", "applier", "api")
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.05
+ACTIONS_AT_ONCE = 16  # they wait for Nova, not for a processor; the planner bounds them first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemSpec:
-    """What to start. `cloud` None means the fake cloud, shaped by `fakecloud_args`."""
+    """What to start. `cloud` None means the fake cloud, shaped by `fakecloud_args`.
+
+    `auth`: keystone or none; None means keystone before a real cloud, none before the fake one.
+    """
 
     state_dir: Path
     ports: Ports = field(default_factory=Ports)
     cloud: str | None = None
+    auth: str | None = None
     fakecloud_args: tuple[str, ...] = ("--hosts", "8", "--servers", "40")
     extra_config: str = ""
     database: str | None = None
@@ -130,6 +135,7 @@ class System:
                     port=self.ports.gateway,
                     admin_port=self.ports.admin,
                     api=self._address("api"),
+                    api_http=f"127.0.0.1:{self.ports.api_http}",
                     collector=self._address("collector"),
                     scoring=self._address("scoring"),
                 )
@@ -137,13 +143,17 @@ class System:
         )
         self._spawn(
             "envoy",
-            [str(binary), "-c", str(config), "--log-level", "warning", "--concurrency", "2"],
+            [
+                *(str(binary), "-c", str(config), "--log-level", "warning", "--concurrency", "2"),
+                "--disable-hot-restart",  # its socket would be the only thing two systems share
+            ],
         )
 
     def _write_config(self) -> Path:
         """The one configuration file that all services read."""
         ports, cloud = self.ports, self.spec.cloud or "watcher"
         addresses = "\n".join(f"{n} = {self._address(n)}" for n in SERVICES if n != "api")
+        auth = self.spec.auth or ("none" if self.spec.cloud is None else "keystone")
         text = f"""\
 [database]
 connection = {self._database}
@@ -152,9 +162,13 @@ api_http = 127.0.0.1:{ports.api_http}
 api_grpc = 127.0.0.1:{ports.grpc("api")}
 {addresses}
 cloud = {cloud}
+[api]
+auth = {auth}
 [prometheus_client]
 host = 127.0.0.1
 port = {ports.fakecloud if self.spec.cloud is None else 9090}
+[watcher_workflow_engines.taskflow]
+max_workers = {ACTIONS_AT_ONCE}
 {self.spec.extra_config}
 """
         path = self.spec.state_dir / "trimtab.conf"

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
-from trimtab_common.domain.errors import AlreadyExists, Conflict, NotFound, TrimtabError
+from trimtab_common.domain.errors import Conflict, NotFound, TrimtabError
 from trimtab_common.domain.lifecycle import Actor, AuditState, AuditType, PlanState
 from trimtab_common.domain.records import ActionPlan, Audit, Lease
 from trimtab_common.runtime.clock import Clock
@@ -223,24 +223,18 @@ class AuditRunner:
 
     async def _publish(self, claim: Claim, recommendation: Recommendation) -> ActionPlan:
         is_empty = not recommendation.actions
-        for is_last in (False, True):
-            try:
-                await self._check_wanted(claim)
-                plan = await self._store.publish_plan(
-                    recommendation.plan,
-                    recommendation.actions,
-                    cancel_recommended_of_audit=claim.audit.audit_type is AuditType.CONTINUOUS,
-                    state=PlanState.SUCCEEDED if is_empty else PlanState.RECOMMENDED,
-                    fence=claim.lease,
-                )
-            except AlreadyExists:
-                # half of it was left by an attempt that died; the store has removed it now
-                if is_last:
-                    raise
-            else:
-                log.info("plan published", plan=plan.uuid, actions=len(recommendation.actions))
-                return plan
-        raise AssertionError
+        await self._check_wanted(claim)
+        # an attempt that died may have left half of this very plan
+        await self._store.remove_unpublished_plan(recommendation.plan.uuid)
+        plan = await self._store.publish_plan(
+            recommendation.plan,
+            recommendation.actions,
+            cancel_recommended_of_audit=claim.audit.audit_type is AuditType.CONTINUOUS,
+            state=PlanState.SUCCEEDED if is_empty else PlanState.RECOMMENDED,
+            fence=claim.lease,
+        )
+        log.info("plan published", plan=plan.uuid, actions=len(recommendation.actions))
+        return plan
 
     async def _check_wanted(self, claim: Claim) -> None:
         async with self._store.read() as session:

@@ -99,7 +99,7 @@ async def actions_of(store: Store, uuid: str) -> list[Action]:
         return await session.actions.list_of_plan(uuid)
 
 
-async def eventually(is_so: Callable[[], Any], limit_s: float = 30.0) -> None:
+async def eventually(is_so: Callable[[], Any], limit_s: float = 60.0) -> None:
     """Waits until the awaited answer is true."""
     end = time.monotonic() + limit_s
     while not await is_so():

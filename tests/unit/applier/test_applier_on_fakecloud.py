@@ -35,7 +35,7 @@ QUICK = NovaSettings(
     migration_interval_s=0.1,
     migration_max_retries=200,
     poll_s=0.05,
-    write_timeout_s=0.5,
+    write_timeout_s=1.0,
     http_retry_interval_s=0.05,
 )
 
@@ -56,7 +56,7 @@ class Site:
         if life is not None:
             nova, store = MortalNova(nova, life), MortalStore(store, life)
         settings = ApplierSettings(
-            host=host, max_workers=8, lease_s=1.5, sweep_every_s=0.2, nova=QUICK, **more
+            host=host, max_workers=8, lease_s=3.0, sweep_every_s=0.2, nova=QUICK, **more
         )
         return Dispatcher(
             store=store,

@@ -239,6 +239,18 @@ async def test_a_crash_between_plan_and_end_leaves_one_plan(world):
     assert len(world.thinker.questions) == 1
 
 
+async def test_a_crash_while_the_plan_is_stored_leaves_one_whole_plan(world):
+    audit = await world.add_audit()
+    claim = await world.claims("dead").take(audit.uuid)
+    made = await world.recommender().recommend(claim.audit)
+    async with world.store.write() as session:
+        await session.action_plans.create_invisible(made.plan)
+    await world.clock.advance(world.settings.lease_s + 1)
+    assert (await world.run(audit)).state is AuditState.SUCCEEDED
+    (plan,) = await world.plans(audit)
+    assert len(await world.actions(plan)) == 3
+
+
 async def test_an_audit_stopped_with_its_service_is_resumed_at_once_by_the_next(world):
     audit = await world.add_audit()
     gate = asyncio.Event()

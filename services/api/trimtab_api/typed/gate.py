@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,11 @@ class Gate:
 
     async def check(self, context: Context, rule: str) -> None:
         """Unauthenticated or PermissionDenied, naming the rule."""
-        identity = await self.authenticator.identify(metadata(context))
-        self.policy.enforce(rule, identity)
+        await self.check_headers(metadata(context), rule)
+
+    async def check_headers(self, headers: Mapping[str, str], rule: str) -> None:
+        """The same for headers or metadata, names in lower case."""
+        self.policy.enforce(rule, await self.authenticator.identify(headers))
 
 
 def metadata(context: Context) -> dict[str, str]:

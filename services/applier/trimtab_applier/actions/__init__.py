@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 import jsonschema
 import structlog
@@ -61,10 +61,10 @@ class ActionTypes:
         return {name: plugin.description for name, plugin in self.by_name.items()}
 
 
-def load_action_types() -> ActionTypes:
+def load_action_types(installed: Iterable[EntryPoint] | None = None) -> ActionTypes:
     """The built-in types and those that installed packages add; a name is given once."""
     by_name = {plugin.action_type: plugin for plugin in BUILT_IN}
-    for entry_point in entry_points(group=ENTRY_POINTS):
+    for entry_point in entry_points(group=ENTRY_POINTS) if installed is None else installed:
         plugin = entry_point.load()
         if not (isinstance(plugin, type) and issubclass(plugin, ActionPlugin)):
             log.error("no action plug-in", entry_point=entry_point.name, value=entry_point.value)

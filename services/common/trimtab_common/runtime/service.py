@@ -16,7 +16,7 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from trimtab_common.domain.errors import FailedPrecondition
+from trimtab_common.domain.errors import FailedPrecondition, Unavailable
 from trimtab_common.runtime import channels, logs
 from trimtab_common.runtime.errors import ErrorInterceptor
 from trimtab_common.runtime.settings import CommonSettings
@@ -161,7 +161,7 @@ def run(build: Callable[[], Awaitable[Service]], *, settings: CommonSettings, na
 
     try:
         uvloop.run(main())
-    except FailedPrecondition as error:
+    except (FailedPrecondition, Unavailable) as error:
         log.error("cannot start", problem=error.message)  # noqa: TRY400, one line is enough
         return 2
     return 0

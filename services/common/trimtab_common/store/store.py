@@ -74,14 +74,22 @@ class Store:
     async def transact(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """Runs `work` in one write transaction, again from its start while the database is busy.
 
-        `work` must change nothing but the database.
+        `work` must change nothing but the database. A caller that is cancelled meanwhile waits for
+        the end of the transaction: torn from its connection, SQLite's lock would stay behind.
         """
 
         async def attempt() -> T:
             async with self.write() as session:
                 return await work(session)
 
-        return await retry.retried(attempt)
+        running = asyncio.ensure_future(retry.retried(attempt))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait({running})
+            if not running.cancelled():
+                running.exception()  # seen; the caller hears of its cancelling only
+            raise
 
     async def publish_plan(
         self,
@@ -106,6 +114,13 @@ class Store:
             state=state,
             fence=fence,
         )
+
+    async def remove_unpublished_plan(self, plan_uuid: str) -> None:
+        """Removes what an attempt that died stored of this plan; a visible plan is left alone.
+
+        Only for whoever holds the lease under which the plan is stored.
+        """
+        await sweeps.remove_plan(self, plan_uuid)
 
     async def sweep_unpublished(self, older_than: datetime) -> int:
         """Removes what was stored of plans that never became visible; returns how many plans."""

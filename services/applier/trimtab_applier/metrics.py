@@ -1,0 +1,11 @@
+"""What the applier counts for Prometheus; served by the runtime beside the gRPC port."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+ACTIONS = Counter(
+    "trimtab_applier_actions", "Actions that ended here, by type and state.", ["type", "state"]
+)
+PLANS = Counter("trimtab_applier_plans", "Action plans that ended here, by state.", ["state"])
+PLANS_RUNNING = Gauge("trimtab_applier_plans_running", "Action plans that run here now.")

@@ -1,0 +1,213 @@
+"""What the tests of the real cloud do to it and see of it, through openstacksdk's session.
+
+Servers that tests make are named `tt-...` and are deleted at the end; what others made is moved and
+watched, but not stopped or deleted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+OURS = "tt-"
+POLL_S = 0.2
+VERSION = "2.96"
+_Answer = TypeVar("_Answer")
+
+
+def eventually(
+    question: Callable[[], _Answer], what: str, limit_s: float = 60.0, every_s: float = POLL_S
+) -> _Answer:
+    """Asks until the answer is true; AssertionError names `what` past the limit."""
+    end = time.monotonic() + limit_s
+    while not (answer := question()):
+        assert time.monotonic() < end, f"not within {limit_s:.0f} s: {what}"
+        time.sleep(every_s)
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server as Nova tells of it."""
+
+    uuid: str
+    name: str
+    host: str
+    status: str
+    task_state: str | None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is being done to it."""
+        return self.task_state is None and self.status != "BUILD"
+
+
+class RealCloud:
+    """An administrator's view and hands, by few requests."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.compute = connection.compute
+        self.placement = connection.placement
+        self._flavors: dict[str, str] = {}
+
+    def get(self, path: str) -> Any:
+        """The JSON of a compute GET."""
+        answer = self.compute.get(path, microversion=VERSION)
+        assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def act(self, server: str, **action: Any) -> None:
+        """A server action; AssertionError with Nova's words when it is refused."""
+        answer = self.compute.post(f"/servers/{server}/action", json=action, microversion=VERSION)
+        assert answer.status_code in {200, 202, 204}, f"{action}: {answer.text}"
+
+    def servers(self) -> dict[str, Server]:
+        """All servers by uuid. Fewer than 1,000: one page."""
+        rows = self.get("/servers/detail?all_tenants=1")["servers"]
+        return {row["id"]: _server(row) for row in rows}
+
+    def server(self, uuid: str) -> Server:
+        """One server."""
+        return _server(self.get(f"/servers/{uuid}")["server"])
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        """The compute services by host."""
+        rows = self.get("/os-services?binary=nova-compute")["services"]
+        return {row["host"]: row for row in rows}
+
+    def servers_on(self, host: str) -> list[Server]:
+        """What runs on a host."""
+        return [server for server in self.servers().values() if server.host == host]
+
+    def change_service(self, host: str, **change: Any) -> None:
+        """PUT on a compute service: status, disabled_reason, forced_down."""
+        uuid = self.services()[host]["id"]
+        answer = self.compute.put(f"/os-services/{uuid}", json=change, microversion=VERSION)
+        assert answer.status_code == 200, answer.text
+
+    def enable_all(self) -> None:
+        """Every compute service enabled, none forced down."""
+        for row in self.services().values():
+            for is_so, change in (
+                (row["status"] == "enabled", {"status": "enabled"}),
+                (not row["forced_down"], {"forced_down": False}),
+            ):
+                if not is_so:
+                    self.compute.put(f"/os-services/{row['id']}", json=change, microversion=VERSION)
+
+    def create(
+        self,
+        name: str,
+        *,
+        host: str | None = None,
+        flavor: str = "m1.small",
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        """Asks for a server of ours; its uuid."""
+        assert name.startswith(OURS), name
+        body = {
+            "name": name,
+            "flavorRef": self.flavor(flavor),
+            "imageRef": self.connection.image.find_image("cirros").id,
+            "networks": "none",
+            "metadata": dict(metadata or {}),
+        } | ({"host": host} if host else {})
+        answer = self.compute.post("/servers", json={"server": body}, microversion=VERSION)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["server"]["id"])
+
+    def flavor(self, name: str) -> str:
+        """The id of a flavor."""
+        if name not in self._flavors:
+            self._flavors = {r["name"]: str(r["id"]) for r in self.get("/flavors")["flavors"]}
+        return self._flavors[name]
+
+    def active(self, uuid: str, limit_s: float = 60.0) -> Server:
+        """The server once it is ACTIVE and idle."""
+
+        def ask() -> Server | None:
+            seen = self.server(uuid)
+            assert seen.status != "ERROR", f"{seen.name} is in ERROR"
+            return seen if seen.status == "ACTIVE" and seen.idle else None
+
+        return eventually(ask, f"server {uuid} is ACTIVE", limit_s)
+
+    def delete(self, *uuids: str) -> None:
+        """Deletes servers of ours and waits until they are gone."""
+        for uuid in uuids:
+            self.compute.delete(f"/servers/{uuid}", microversion=VERSION)
+        eventually(
+            lambda: not self.servers().keys() & set(uuids), f"{len(uuids)} servers are deleted"
+        )
+
+    def live_migrate(self, server: str, host: str | None = None) -> None:
+        """Asks for a live migration."""
+        self.act(server, **{"os-migrateLive": {"host": host, "block_migration": "auto"}})
+
+    def migrations(self, server: str) -> list[dict[str, Any]]:
+        """Nova's records of a server's moves, newest first."""
+        return list(self.get(f"/os-migrations?instance_uuid={server}")["migrations"])
+
+    def settle(self, limit_s: float = 90.0) -> dict[str, Server]:
+        """The servers once nothing is done to any of them."""
+
+        def ask() -> dict[str, Server] | None:
+            seen = self.servers()
+            return seen if all(server.idle for server in seen.values()) else None
+
+        return eventually(ask, "no server has a task", limit_s)
+
+    def uneven(self, per_host: int = 1) -> dict[str, Server]:
+        """All hosts enabled and none without servers, so that there is something to do."""
+        self.enable_all()
+        before = self.settle()
+        count = dict.fromkeys(self.services(), 0)
+        for server in before.values():
+            count[server.host] = count.get(server.host, 0) + 1
+        made = [
+            self.create(f"{OURS}{host}-{number}", host=host)
+            for host, found in count.items()
+            for number in range(per_host - found)
+        ]
+        for uuid in made:
+            self.active(uuid)
+        return self.servers()
+
+    def held(self) -> dict[str, set[str]]:
+        """Placement's books: the hosts on which each consumer holds something."""
+        found: dict[str, set[str]] = {}
+        for provider in self.placement.get("/resource_providers").json()["resource_providers"]:
+            body = self.placement.get(f"/resource_providers/{provider['uuid']}/allocations").json()
+            for consumer in body["allocations"]:
+                found.setdefault(consumer, set()).add(provider["name"])
+        return found
+
+    def disagreements(self) -> dict[str, tuple[set[str], set[str]]]:
+        """Where Nova (first) and Placement (second) do not say the same about a server or move."""
+        nova = {uuid: {server.host} for uuid, server in self.servers().items() if server.host}
+        placement = self.held()
+        return {
+            uuid: (nova.get(uuid, set()), placement.get(uuid, set()))
+            for uuid in nova.keys() | placement.keys()
+            if nova.get(uuid) != placement.get(uuid)
+        }
+
+    def tidy(self) -> None:
+        """Away with what tests made, and every host enabled."""
+        self.enable_all()
+        ours = [uuid for uuid, s in self.servers().items() if s.name.startswith(OURS)]
+        if ours:
+            self.delete(*ours)
+
+
+def _server(row: dict[str, Any]) -> Server:
+    return Server(
+        row["id"],
+        row["name"],
+        row.get("OS-EXT-SRV-ATTR:host") or "",
+        row["status"],
+        row.get("OS-EXT-STS:task_state"),
+    )
