@@ -120,6 +120,7 @@ def test_after_random_operations_the_model_equals_a_fresh_read(
             eventually(equal, "the model equals the cloud", 10)
         except AssertionError as error:
             raise AssertionError(f"{found} after {operations.done}") from error
+        operations.confirm_all()
         eventually(lambda: not cloud.disagreements(), "Nova and Placement agree", 60)
     finally:
         cloud.enable_all()
