@@ -12,6 +12,7 @@ build/stock-client, an environment of its own: it must not share libraries with 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -61,12 +62,10 @@ def run(*command: str | Path, limit_s: float, quiet: bool = False) -> int:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM to the step and its children, SIGKILL to what is left of them."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        os.killpg(process.pid, number)
-        try:
-            process.wait(15)
-            return
-        except subprocess.TimeoutExpired:
-            continue
+        if process.poll() is None:
+            os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(15)
 
 
 def is_up() -> bool:

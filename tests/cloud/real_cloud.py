@@ -7,7 +7,7 @@ watched, but not stopped or deleted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -51,6 +51,7 @@ class RealCloud:
         self.connection = connection
         self.compute = connection.compute
         self.placement = connection.placement
+        self._flavors: dict[str, str] = {}
 
     def get(self, path: str) -> Any:
         """The JSON of a compute GET."""
@@ -97,7 +98,14 @@ class RealCloud:
                 if not is_so:
                     self.compute.put(f"/os-services/{row['id']}", json=change, microversion=VERSION)
 
-    def create(self, name: str, *, host: str | None = None, flavor: str = "m1.small") -> str:
+    def create(
+        self,
+        name: str,
+        *,
+        host: str | None = None,
+        flavor: str = "m1.small",
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
         """Asks for a server of ours; its uuid."""
         assert name.startswith(OURS), name
         body = {
@@ -105,6 +113,7 @@ class RealCloud:
             "flavorRef": self.flavor(flavor),
             "imageRef": self.connection.image.find_image("cirros").id,
             "networks": "none",
+            "metadata": dict(metadata or {}),
         } | ({"host": host} if host else {})
         answer = self.compute.post("/servers", json={"server": body}, microversion=VERSION)
         assert answer.status_code == 202, answer.text
@@ -112,8 +121,9 @@ class RealCloud:
 
     def flavor(self, name: str) -> str:
         """The id of a flavor."""
-        rows = self.get("/flavors")["flavors"]
-        return str(next(row["id"] for row in rows if row["name"] == name))
+        if name not in self._flavors:
+            self._flavors = {r["name"]: str(r["id"]) for r in self.get("/flavors")["flavors"]}
+        return self._flavors[name]
 
     def active(self, uuid: str, limit_s: float = 60.0) -> Server:
         """The server once it is ACTIVE and idle."""
