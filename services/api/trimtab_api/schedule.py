@@ -24,7 +24,7 @@ def checked_interval(value: str | int) -> str:
     if _SECONDS.fullmatch(text) and 0 < int(text) <= MAX_INTERVAL_S:
         return text
     if (" " in text or text.startswith("@")) and croniter.is_valid(text):
-        _check_comes(text)
+        next_run(text, datetime.now(UTC))
         return text
     raise InvalidArgument(
         f"Invalid interval '{text}': it must be a positive number of seconds or cron text such as "
@@ -32,19 +32,20 @@ def checked_interval(value: str | int) -> str:
     )
 
 
-def _check_comes(cron: str) -> None:
-    """`0 0 31 2 *` is well formed and names no day of any year."""
-    try:
-        croniter(cron).get_next(datetime)
-    except CroniterBadDateError:
-        raise InvalidArgument(f"Invalid interval '{cron}': that time never comes.") from None
-
-
 def next_run(interval: str, now: datetime) -> datetime:
-    """When an audit with this interval is next due after `now`, in UTC."""
+    """When an audit with this interval is next due after `now`, in UTC.
+
+    InvalidArgument: a date that never comes, such as 30 February.
+    """
     if _SECONDS.fullmatch(interval):
         return now + timedelta(seconds=int(interval))
-    due: datetime = croniter(interval, now.astimezone(UTC)).get_next(datetime)
+    try:
+        due: datetime = croniter(interval, now.astimezone(UTC)).get_next(datetime)
+    except (CroniterBadDateError, ValueError, OverflowError):
+        raise InvalidArgument(
+            f"Invalid interval '{interval}': no time ever matches this cron text. Look at its day "
+            "and month."
+        ) from None
     return due
 
 

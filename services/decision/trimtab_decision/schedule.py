@@ -23,7 +23,7 @@ _READY = {
 
 
 class IntervalRefused(InvalidArgument):
-    """The interval is neither a number of seconds nor a cron expression."""
+    """The interval is neither seconds nor a cron expression, or names a time that never comes."""
 
     reason = "INTERVAL_REFUSED"
 
@@ -77,9 +77,11 @@ def interval_s(interval: str | None) -> float | None:
 
 
 def _next_cron(expression: str, after: datetime) -> datetime:
-    """IntervalRefused when no such day ever comes, as with `0 0 31 2 *`."""
     try:
         following: datetime = croniter(expression, after.astimezone(UTC)).get_next(datetime)
-    except CroniterBadDateError:
-        raise IntervalRefused(f"Interval {expression!r} names a time that never comes.") from None
+    except (CroniterBadDateError, ValueError, OverflowError):
+        raise IntervalRefused(
+            f"Interval {expression!r} matches no time after {after:%Y-%m-%d %H:%M}. Give the audit "
+            "another interval or start time."
+        ) from None
     return following
