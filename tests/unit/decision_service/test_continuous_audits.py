@@ -203,16 +203,6 @@ async def test_a_suspended_audit_resumes_when_it_is_ongoing_again(world):
     assert len(await world.plans(audit)) == 2
 
 
-async def test_a_time_that_never_comes_fails_its_audit_and_no_other(world):
-    never = await add(world, interval="0 0 31 2 *")
-    other = await add(world)
-    await look(world)
-    failed = await world.audit(never.uuid)
-    assert failed.state is AuditState.FAILED
-    assert "matches no time" in failed.status_message
-    assert len(await world.plans(other)) == 1
-
-
 async def called(world, audit):
     """What api does when the webhook of an EVENT audit is called."""
     async with world.store.write() as session:
