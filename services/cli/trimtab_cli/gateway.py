@@ -14,6 +14,7 @@ import yaml
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_STREAM_AGE_S = 3600
+NOT_CHECKED = "Your token cannot be checked at the moment. Try again in a few seconds."
 NOT_REACHABLE = "The service is not reachable at the moment. Try again in a few seconds."
 
 
@@ -56,6 +57,7 @@ def render(settings: GatewaySettings) -> str:
         "error_413": "REPLY413",
         "error_503": "REPLY503",
         "text_503": NOT_REACHABLE,
+        "text_unchecked": NOT_CHECKED,
         "error_504": "REPLY504",
     }
     for name in ("api", "api_http", "collector", "scoring"):

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from trimtab_cli import audits, databases, gateway, models, plans, simulation
+from trimtab_cli import audits, databases, gateway, models, plans, policies, simulation
 from trimtab_cli.demo import demo as run_demo
 from trimtab_cli.output import console
 from trimtab_cli.ports import DEFAULT_BASE, DEFAULT_FAKECLOUD, Ports
@@ -43,6 +43,7 @@ main.add_command(plans.group)
 main.add_command(models.group)
 main.add_command(simulation.command)
 main.add_command(databases.group)
+main.add_command(policies.group)
 
 
 def _ports(base: int, fakecloud: int) -> Ports:
