@@ -16,6 +16,7 @@ from pathlib import Path
 import openstack
 import pytest
 import yaml
+from cloud_places import FAKE, REAL
 from real_cloud import RealCloud
 
 from trimtab_fakecloud import CloudSpec, running_fakecloud
@@ -32,8 +33,6 @@ SPEC = CloudSpec(
 
 
 HERE = Path(__file__).parent
-FAKE = "fake"
-REAL = "real"
 REAL_USERS = {"admin": "devcloud", "watcher": "watcher"}
 WAITS_S = {FAKE: 5, REAL: 60}
 SLOW_ON_REAL = {"test_cloud_live_migration", "test_cloud_cold_migration"}
@@ -45,7 +44,11 @@ def pytest_generate_tests(metafunc):
     places = [FAKE]
     needs_the_fake = {"cloud", "spec"} & set(metafunc.fixturenames) or metafunc.cls
     if not needs_the_fake and not any(metafunc.definition.iter_markers("fake_only")):
-        slow = [pytest.mark.slow] if metafunc.module.__name__ in SLOW_ON_REAL else []
+        slow = (
+            [pytest.mark.slow]
+            if metafunc.module.__name__.rpartition(".")[2] in SLOW_ON_REAL
+            else []
+        )
         places.append(pytest.param(REAL, marks=[pytest.mark.cloud, *slow]))
     metafunc.parametrize("place", places, indirect=True)
 
