@@ -11,13 +11,14 @@ Left out are the scheduler's events and every `.start`.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 OUT = Path(__file__).parents[1] / "tests" / "golden" / "notifications" / "story.jsonl"
 LEGACY = "compute.instance.update"
 FIELDS = ("instance_id", "state", "host", "vcpus", "memory_mb", "disk_gb", "tenant_id")
 
 
-def line_of(document):
+def line_of(document: dict[str, Any]) -> dict[str, Any] | None:
     """The line for one captured document, or None when it is left out."""
     message = document["message"]
     event_type = message["event_type"]
@@ -30,7 +31,8 @@ def line_of(document):
     return {"message": {k: v for k, v in message.items() if not k.startswith("_context_")}}
 
 
-def main(folder):
+def main(folder: str) -> None:
+    """Writes the file."""
     documents = (json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json")))
     lines = [line for line in map(line_of, documents) if line is not None]
     OUT.parent.mkdir(parents=True, exist_ok=True)

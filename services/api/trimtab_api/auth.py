@@ -38,6 +38,10 @@ class Authenticator(Protocol):
         """Unauthenticated without a good token; Unavailable when nobody can tell."""
         ...
 
+    async def close(self) -> None:
+        """Ends what it holds open."""
+        ...
+
 
 class NoAuth:
     """auth=none: everybody is an administrator."""
@@ -45,6 +49,9 @@ class NoAuth:
     async def identify(self, headers: Mapping[str, str]) -> Identity:  # noqa: ARG002, a protocol
         """Always the same administrator."""
         return ANONYMOUS_ADMIN
+
+    async def close(self) -> None:
+        """Holds nothing."""
 
 
 class Policy(Protocol):

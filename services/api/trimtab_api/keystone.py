@@ -49,7 +49,7 @@ class TokenFacts:
 
 
 class TokenSource(Protocol):
-    """Knows tokens. Called in threads; may block."""
+    """Knows tokens."""
 
     @property
     def auth_url(self) -> str:
@@ -57,7 +57,11 @@ class TokenSource(Protocol):
         ...
 
     def look_up(self, token: str) -> TokenFacts | None:
-        """None when the token is not good; Unavailable when that cannot be told."""
+        """None when the token is not good; Unavailable when that cannot be told. In threads."""
+        ...
+
+    def close(self) -> None:
+        """Ends its connections."""
         ...
 
 
@@ -102,6 +106,7 @@ class KeystoneAuthenticator:
         for task in self._asking.values():
             task.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._source.close()
 
     async def _ask_once(self, key: bytes, token: str) -> TokenFacts | None:
         """Joins the question that is on its way, or sends it. It outlives a caller who hangs up."""
@@ -223,7 +228,7 @@ class KeystoneClient:
         except (ValueError, KeyError, TypeError) as error:
             raise _away(self.auth_url, "its answer is none of Keystone's") from error
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Ends the connections."""
         self._connection.close()
 

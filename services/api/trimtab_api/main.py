@@ -19,7 +19,7 @@ from trimtab.ops.v1 import ops_pb2, ops_pb2_grpc
 from trimtab.plan.v1 import plan_pb2, plan_pb2_grpc
 from trimtab.rest.v1 import rest_pb2, rest_pb2_grpc
 from trimtab_api import asgi
-from trimtab_api.auth import Authenticator, NoAuth
+from trimtab_api.auth import NoAuth
 from trimtab_api.keystone import KeystoneAuthenticator, KeystoneClient
 from trimtab_api.policies import FilePolicy
 from trimtab_api.ports import Deps
@@ -109,9 +109,10 @@ async def build(common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigO
         settings=settings,
     )
     gate = Gate(
-        authenticator=await _authenticator(service, common, settings, conf),
+        authenticator=await make_authenticator(settings, conf, cloud=common.cloud),
         policy=FilePolicy(conf, clock=deps.clock),
     )
+    service.on_stop(gate.authenticator.close)
     api = RestApi(deps, authenticator=gate.authenticator, policy=gate.policy)
     for servicer, add_to_server, module, name in (
         (
@@ -174,23 +175,20 @@ def _http_server(api: RestApi, gate: Gate, address: str, settings: ApiSettings) 
     )
 
 
-async def _authenticator(
-    service: Service, common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigOpts
-) -> Authenticator:
+async def make_authenticator(
+    settings: ApiSettings, conf: cfg.ConfigOpts, *, cloud: str | None
+) -> NoAuth | KeystoneAuthenticator:
+    """FailedPrecondition when the configuration names no Keystone to ask; no network yet."""
     if settings.auth == "none":
         log.warning("auth = none: everybody who reaches this service is an administrator")
         return NoAuth()
-    connect = connector(conf, common.cloud, (AUTH_GROUP,))
-    client = await asyncio.to_thread(KeystoneClient, connect)
-    service.on_stop(client.close)
-    authenticator = KeystoneAuthenticator(
+    client = await asyncio.to_thread(KeystoneClient, connector(conf, cloud, (AUTH_GROUP,)))
+    return KeystoneAuthenticator(
         client,
         clock=SystemClock(),
         cache_s=settings.token_cache_s,
         challenge_url=settings.www_authenticate_uri,
     )
-    service.on_stop(authenticator.close)
-    return authenticator
 
 
 def main(argv: Sequence[str] | None = None) -> int:

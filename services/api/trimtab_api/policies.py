@@ -31,6 +31,7 @@ EDGE_RULES: Mapping[str, str] = {
 RECHECK_S = 1.0
 """How long a decision is remembered: a changed policy file counts after that at the latest."""
 MAX_REMEMBERED = 10_000
+_VERBS = {"get_all": "List", "detail": "List with details", "get": "Show"}
 _ADMIN, _ADMIN_OR_SERVICE = "rule:admin_api", "rule:admin_or_service_api"
 
 
@@ -66,7 +67,7 @@ def _rest_rules() -> Iterator[oslo.DocumentedRuleDefault]:
         yield oslo.DocumentedRuleDefault(
             name=rule,
             check_str=_ADMIN_OR_SERVICE if rule == WEBHOOK_RULE else _ADMIN,
-            description=f"{noun}: {verb}, by REST and by gRPC.".replace("_", " "),
+            description=f"{_VERBS.get(verb, verb.capitalize())}: {noun}".replace("_", " "),
             operations=where,
         )
 

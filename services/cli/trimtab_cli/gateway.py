@@ -14,6 +14,8 @@ import yaml
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_STREAM_AGE_S = 3600
+NOT_CHECKED = "Your token cannot be checked at the moment. Try again in a few seconds."
+NOT_REACHABLE = "The service is not reachable at the moment. Try again in a few seconds."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ def render(settings: GatewaySettings) -> str:
         "max_stream_age_s": str(settings.max_stream_age_s),
         "error_413": "REPLY413",
         "error_503": "REPLY503",
+        "text_503": NOT_REACHABLE,
+        "text_unchecked": NOT_CHECKED,
         "error_504": "REPLY504",
     }
     for name in ("api", "api_http", "collector", "scoring"):
@@ -64,7 +68,7 @@ def render(settings: GatewaySettings) -> str:
         ("REPLY413", f"The request body is larger than {MAX_BODY_BYTES} bytes.", True),
         (
             "REPLY503",
-            "The service is not reachable at the moment. Try again in a few seconds.",
+            NOT_REACHABLE,
             False,
         ),
         (

@@ -34,7 +34,7 @@ def explain(error: Any, address: str) -> str:
     if code is grpc.StatusCode.UNAVAILABLE:
         return f"Trimtab does not answer at {address} ({details}). Is it up? Try `trimtab up`."
     if code is grpc.StatusCode.UNAUTHENTICATED:
-        return f"{details} Give a token with --token or OS_TOKEN."
+        return f"{details} Name a cloud with --cloud (or OS_CLOUD), or give a token with --token (or OS_TOKEN)."
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"{address} did not answer within {TIMEOUT_S:.0f} s."
     return str(details or code.name)

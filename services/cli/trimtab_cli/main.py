@@ -5,29 +5,21 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from trimtab_cli import audits, databases, gateway, models, plans, simulation
+from trimtab_cli import audits, databases, gateway, models, plans, policies, simulation
 from trimtab_cli.demo import demo as run_demo
 from trimtab_cli.output import console
 from trimtab_cli.ports import DEFAULT_BASE, DEFAULT_FAKECLOUD, Ports
 from trimtab_cli.processes import StartError
 from trimtab_cli.rest import RestError
 from trimtab_cli.system import SystemSpec, running
+from trimtab_cli.target import Target
 
 WATCH_CHILDREN_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Whom the daily commands speak to."""
-
-    address: str
-    token: str | None
 
 
 @click.group()
@@ -39,10 +31,11 @@ class Target:
     help="The gateway.",
 )
 @click.option("--token", envvar="OS_TOKEN", help="Keystone token.")
+@click.option("--cloud", envvar="OS_CLOUD", help="Get the token for this cloud of clouds.yaml.")
 @click.pass_context
-def main(context: click.Context, address: str, token: str | None) -> None:
+def main(context: click.Context, address: str, token: str | None, cloud: str | None) -> None:
     """Trimtab: few moves, explained, carried out safely."""
-    context.obj = Target(address, token)
+    context.obj = Target(address, token=token, cloud=cloud)
 
 
 main.add_command(audits.group)
@@ -50,6 +43,7 @@ main.add_command(plans.group)
 main.add_command(models.group)
 main.add_command(simulation.command)
 main.add_command(databases.group)
+main.add_command(policies.group)
 
 
 def _ports(base: int, fakecloud: int) -> Ports:

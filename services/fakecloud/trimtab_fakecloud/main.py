@@ -57,6 +57,8 @@ def _announce(cloud: FakeCloud, clouds_yaml: Path | None) -> None:
         f"Prometheus  {cloud.prometheus_url}",
         f"control     {cloud.base_url}/control/state",
     ]
+    if cloud.notification_exchange:
+        lines.append(f"RabbitMQ    exchange {cloud.notification_exchange}")
     if clouds_yaml:
         lines.append(f"clouds.yaml {clouds_yaml} (clouds fakecloud, watcher)")
     with contextlib.suppress(BrokenPipeError):
@@ -75,6 +77,8 @@ def _spec(options: argparse.Namespace) -> CloudSpec:
         max_concurrent_live_migrations=options.max_live_migrations,
         token_lifetime_s=options.token_seconds,
         infra_optim_url=options.infra_optim_url,
+        rabbit_url=options.rabbit_url,
+        notification_exchange=options.notification_exchange,
     )
 
 
@@ -93,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-live-migrations", type=_count, default=default.max_concurrent_live_migrations)
     add("--token-seconds", type=_seconds, default=default.token_lifetime_s)
     add("--infra-optim-url", default=default.infra_optim_url, help="endpoint in the catalogue")
+    add("--rabbit-url", help="send Nova's notifications there, amqp:// or rabbit://")
+    add("--notification-exchange", default="", help="default: nova-fakecloud-PORT")
     add("--clouds-yaml", type=Path, help="write a clouds.yaml there")
     return parser
 

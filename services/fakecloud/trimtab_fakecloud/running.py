@@ -14,6 +14,7 @@ from trimtab_fakecloud.cloud import Cloud
 from trimtab_fakecloud.compute.engine import Compute
 from trimtab_fakecloud.contents import fill
 from trimtab_fakecloud.ledger import Ledger
+from trimtab_fakecloud.notifications import Sender, Teller
 from trimtab_fakecloud.rest.keystone import REGION
 from trimtab_fakecloud.settings import CloudSpec
 from trimtab_fakecloud.tokens import USERS
@@ -29,6 +30,8 @@ class FakeCloud:
         self.state = cloud
         self.compute = compute
         self.base_url = base_url
+        self.notification_exchange = ""
+        """Where Nova's notifications are sent; empty: nowhere."""
 
     @property
     def auth_url(self) -> str:
@@ -87,7 +90,7 @@ async def running_fakecloud(
 
     Raises:
         ClusterFileError: the contents cannot be.
-        OSError: the port is taken.
+        OSError: the port is taken, or RabbitMQ does not answer.
     """
     cloud = Cloud(spec or CloudSpec(), clock or LoopClock())
     fill(cloud)
@@ -106,12 +109,32 @@ async def running_fakecloud(
     try:
         await _started(server, serving)
         bound = listener.getsockname()[1]
-        yield FakeCloud(cloud, compute, f"http://{host}:{bound}")
+        fake = FakeCloud(cloud, compute, f"http://{host}:{bound}")
+        async with _notifying(fake):
+            yield fake
     finally:
         server.should_exit = True
         await serving
         listener.close()
         await compute.close()
+
+
+@asynccontextmanager
+async def _notifying(fake: FakeCloud) -> AsyncIterator[None]:
+    """Sends notifications, if they are wanted."""
+    spec = fake.state.spec
+    if spec.rabbit_url is None:
+        yield
+        return
+    port = fake.base_url.rpartition(":")[2]
+    fake.notification_exchange = spec.notification_exchange or f"nova-fakecloud-{port}"
+    sender = Sender(spec.rabbit_url, fake.notification_exchange)
+    await sender.start()
+    Teller(fake.state, sender.send)
+    try:
+        yield
+    finally:
+        await sender.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -31,3 +31,8 @@ class CloudSpec:
     page_limit: int = 1000
     """The longest page, as Nova's ``[api] max_limit``."""
     infra_optim_url: str = "http://127.0.0.1:9322"
+
+    rabbit_url: str | None = None
+    """Where Nova's notifications are sent; None: nowhere."""
+    notification_exchange: str = ""
+    """Empty: ``nova-fakecloud-PORT``, so that clouds on one broker do not mix."""

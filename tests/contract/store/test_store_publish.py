@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from trimtab_common.domain.errors import AlreadyExists, Bug, NotFound
+from trimtab_common.domain.errors import AlreadyExists, Bug, Conflict, NotFound
 from trimtab_common.domain.lifecycle import PlanState
-from trimtab_common.store import Query, tables
-from trimtab_common.store.publish import ROWS_PER_TRANSACTION
+from trimtab_common.store import Query, sweeps, tables
+from trimtab_common.store.publish import ROWS_PER_TRANSACTION, publish_plan
 
 OWNED = (tables.action_plans, tables.actions, tables.efficacy_indicators)
 
@@ -93,6 +93,56 @@ async def test_a_plan_whose_uuid_is_taken_harms_the_first_one_not(world):
     with pytest.raises(AlreadyExists):
         await world.store.publish_plan(plan, world.actions(2))
     assert await rows_of(world.store) == [1, 2, 1]
+
+
+async def test_what_a_dead_process_left_of_a_plan_makes_room_for_its_next_attempt(world):
+    audit = await world.audit()
+    plan = world.plan_of(audit)
+    async with world.store.write() as session:
+        await session.action_plans.create_invisible(plan)
+    with pytest.raises(AlreadyExists):
+        await world.store.publish_plan(plan, world.actions(2))
+    await world.store.publish_plan(plan, world.actions(2))
+    assert await rows_of(world.store) == [1, 2, 1]
+
+
+async def test_an_owner_that_lost_its_lease_leaves_the_next_ones_plan_alone(world):
+    """Both store the same plan by the same uuid: the first pauses after its first chunk."""
+    audit = await world.audit()
+    plan = world.plan_of(audit)
+    async with world.store.write() as session:
+        lost = await session.leases.acquire("audit", audit.uuid, "first", 1.0)
+    store, transactions = world.store, 0
+    transact = store.transact
+
+    class Paused(type(store)):
+        async def transact(self, work):
+            nonlocal transactions
+            transactions += 1
+            if transactions == 2:  # the plan's row is stored, its actions are not
+                await take_over()
+            return await transact(work)
+
+    async def take_over():
+        await world.clock.advance(2.0)
+        async with store.write() as session:
+            held.append(await session.leases.acquire("audit", audit.uuid, "second", 60.0))
+        await sweeps.remove_plan(store, plan.uuid)
+        async with store.write() as session:
+            await session.action_plans.create_invisible(plan)
+
+    held = []
+    with pytest.raises(Conflict):
+        await publish_plan(
+            Paused(store._engine, store.options),
+            plan,
+            world.actions(2),
+            cancel_recommended=False,
+            state=PlanState.RECOMMENDED,
+            fence=lost,
+        )
+    assert held != [None]
+    assert (await rows_of(store))[0] == 1
 
 
 async def test_leftovers_of_a_dead_process_are_invisible_and_swept_when_old(world):

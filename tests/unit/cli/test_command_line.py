@@ -65,3 +65,12 @@ def test_simulate_wants_exactly_one_input():
     result = CliRunner().invoke(main, ["simulate", "--goal", "dummy"])
     assert result.exit_code == 2
     assert "exactly one of --cluster and --model" in result.output
+
+
+@pytest.mark.req("A-034")
+def test_the_policy_sample_holds_the_rules_with_their_defaults(tmp_path):
+    path = tmp_path / "policy.yaml.sample"
+    result = CliRunner().invoke(main, ["policy", "sample", "--output-file", str(path)])
+    assert result.exit_code == 0, result.output
+    assert '#"audit:create": "rule:admin_api"' in path.read_text()
+    assert '#"webhook:trigger": "rule:admin_or_service_api"' in path.read_text()

@@ -40,3 +40,54 @@ def test_a_refusal_is_encoded_twice():
         "faultstring": 'a "quoted" text',
         "debuginfo": None,
     }
+
+
+def routes_and_filters():
+    document = json.loads(gateway.render(gateway.GatewaySettings()))
+    listener = document["static_resources"]["listeners"][0]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    hosts = manager["route_config"]["virtual_hosts"]
+    return [route for host in hosts for route in host["routes"]], manager["http_filters"]
+
+
+GUARD = "envoy.filters.http.ext_authz"
+
+
+@pytest.mark.req("A-034")
+def test_every_route_that_does_not_lead_to_api_is_guarded():
+    routes, filters = routes_and_filters()
+    assert GUARD in [each["name"] for each in filters]
+    unguarded = {
+        route["route"]["cluster"]
+        for route in routes
+        if route.get("typed_per_filter_config", {}).get(GUARD, {}).get("disabled")
+    }
+    guarded = {
+        route["match"]["prefix"]
+        for route in routes
+        if GUARD not in route.get("typed_per_filter_config", {})
+    }
+    assert unguarded == {"api"}
+    assert guarded == {"/trimtab.model.v1.", "/trimtab.scoring.v1.", "/inference."}
+
+
+def test_the_guard_is_closed_when_nobody_answers():
+    _, filters = routes_and_filters()
+    guard = next(each["typed_config"] for each in filters if each["name"] == GUARD)
+    assert guard["failure_mode_allow"] is False
+    assert guard["status_on_error"] == {"code": "ServiceUnavailable"}
+
+
+def test_no_route_leads_to_the_door_that_answers_the_guard():
+    routes, _ = routes_and_filters()
+    assert {route["route"]["cluster"] for route in routes} == {"api", "collector", "scoring"}
+
+
+def test_guarded_streams_end_after_their_age():
+    routes, _ = routes_and_filters()
+    ages = {
+        route["route"]["max_stream_duration"]["max_stream_duration"]
+        for route in routes
+        if route["route"]["cluster"] != "api"
+    }
+    assert ages == {"3600s"}

@@ -137,7 +137,7 @@ def test_the_captured_story_is_followed_and_ends_as_it_ended(with_updates):
         if kind == "instance.update" and not with_updates:
             continue
         desk.receive(message)
-        asks_nova = kind in ("instance.resize.end",)
+        asks_nova = kind == "instance.resize.end"
         if kind not in TABLE or not kind.startswith("instance.") or asks_nova:
             continue
         row = desk.server(PROOF)

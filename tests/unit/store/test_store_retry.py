@@ -30,12 +30,35 @@ def wrapped(origin):
         (DriverError("duplicate key", sqlstate="23505"), False),
         (DriverError(1213, "Deadlock found"), True),
         (DriverError(1205, "Lock wait timeout"), True),
+        (DriverError(1205, "Lock wait timeout", sqlstate="HY000"), True),  # as asyncmy has it
         (DriverError(1062, "Duplicate entry"), False),
     ],
 )
 def test_only_busy_databases_and_deadlocks_are_worth_another_try(origin, transient):
     assert retry.is_transient(wrapped(origin)) is transient
     assert isinstance(retry.translated(wrapped(origin)), StoreBusy) is transient
+
+
+@pytest.mark.parametrize(
+    ("origin", "away"),
+    [
+        (DriverError(2003, "Can't connect to MySQL server", sqlstate=None), True),
+        (DriverError(1040, "Too many connections", sqlstate="08004"), True),
+        (DriverError(1698, "Access denied", sqlstate="28000"), True),
+        (DriverError(1062, "Duplicate entry", sqlstate="23000"), False),
+        (DriverError("the database system is starting up", sqlstate="57P03"), True),
+        (DriverError("terminating connection", sqlstate="57P01"), True),
+        (DriverError("too many clients already", sqlstate="53300"), True),
+        (DriverError('role "x" does not exist', sqlstate="28000"), True),
+        (DriverError("duplicate key", sqlstate="23505"), False),
+        (DriverError('relation "goals" does not exist', sqlstate="42P01"), False),
+        (sqlite3.OperationalError("unable to open database file"), True),
+        (sqlite3.OperationalError("database or disk is full"), True),
+        (sqlite3.OperationalError("no such table: goals"), False),
+    ],
+)
+def test_a_database_that_is_away_or_keeps_us_out_is_unreachable(origin, away):
+    assert isinstance(retry.translated(wrapped(origin)), StoreUnreachable) is away
 
 
 def test_an_error_of_ours_raised_while_binding_comes_out_as_itself():
@@ -89,9 +112,10 @@ async def test_a_url_that_cannot_work_says_what_does(url, message):
         await open_store(url)
 
 
-async def test_a_database_that_does_not_answer_is_unreachable():
+@pytest.mark.parametrize("driver", ["postgresql+asyncpg", "mysql+asyncmy"])
+async def test_a_database_that_does_not_answer_is_unreachable(driver):
     with pytest.raises(StoreUnreachable):
-        await open_store("postgresql+asyncpg://postgres@127.0.0.1:1/none")
+        await open_store(f"{driver}://somebody@127.0.0.1:1/none")
 
 
 def test_what_json_cannot_carry_exactly_is_refused():

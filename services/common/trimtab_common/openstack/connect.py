@@ -50,7 +50,7 @@ def connector(
             return lambda: _from_conf(conf, group)
     raise FailedPrecondition(
         "No cloud to work on: name one of clouds.yaml in [trimtab] cloud, or fill "
-        f"[{AUTH_GROUP}] with keystoneauth's options (auth_type, auth_url, ...)."
+        f"[{groups[0]}] or [{AUTH_GROUP}] with keystoneauth's options (auth_type, auth_url, ...)."
     )
 
 

@@ -53,7 +53,10 @@ def configure(*, form: Literal["console", "json"], level: str, service: str) -> 
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # the other one prints local variables
+        )
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -87,4 +90,6 @@ def configure(*, form: Literal["console", "json"], level: str, service: str) -> 
         "openstack",
     ):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    for own_loop in ("aiormq", "aio_pika"):  # a traceback for each lost connection, which we name
+        logging.getLogger(own_loop).setLevel(logging.CRITICAL)
     structlog.contextvars.bind_contextvars(service=service)

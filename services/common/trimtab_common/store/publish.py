@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from trimtab_common.domain.errors import Bug, Conflict, TrimtabError
+from trimtab_common.domain.errors import AlreadyExists, Bug, Conflict, TrimtabError
 from trimtab_common.domain.lifecycle import ActionState, Actor, PlanState
 from trimtab_common.domain.records import Action, ActionPlan, Lease
 from trimtab_common.store import sweeps, tables
@@ -51,7 +51,13 @@ async def publish_plan(
         # One time for all attempts: the sweep of leftovers goes by it.
         created_at=plan.created_at or store.options.now(),
     )
-    plan_id = await store.transact(lambda session: _store_plan(session, plan, fence))
+    try:
+        plan_id = await store.transact(lambda session: _store_plan(session, plan, fence))
+    except AlreadyExists:
+        # Half of this plan may have been left by a process that died: the next attempt finds room.
+        with suppress(TrimtabError):
+            await sweeps.remove_plan(store, plan.uuid)
+        raise
     stored = dataclasses.replace(plan, id=plan_id)
     try:
         for start in range(0, len(actions), ACTIONS_PER_TRANSACTION):
@@ -61,8 +67,10 @@ async def publish_plan(
             lambda session: _publish(session, stored, state, fence, cancel=cancel_recommended)
         )
     except Exception:
+        # By the id of our own row: when the lease is lost, the next owner may be storing the same
+        # plan, by the same uuid, right now.
         with suppress(TrimtabError):  # else the sweep of leftovers does it
-            await sweeps.remove_plan(store, plan.uuid)
+            await sweeps.remove_plan(store, plan_id)
         raise
     for old in cancelled:
         await sweeps.cancel_actions(store, old.uuid, Actor.DECISION, None)

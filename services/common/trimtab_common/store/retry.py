@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import sqlalchemy.exc as sa_exc
@@ -24,6 +24,16 @@ _MAX_PAUSE_S = 1.0
 _POSTGRES_TRANSIENT = {"40001", "40P01", "55P03"}  # serialization, deadlock, lock not available
 _MARIADB_TRANSIENT = {1020, 1205, 1213}  # row changed, lock wait timeout, deadlock
 _SQLITE_TRANSIENT = ("database is locked", "database table is locked", "database is busy")
+
+# It cannot be reached, starts, stops, is full of connections, or does not let us in: nothing was
+# changed, and what we ask for is not at fault. Classes are the first two letters of a SQLSTATE.
+_POSTGRES_AWAY_CLASSES = {"08", "28"}
+_POSTGRES_AWAY = {"3D000", "53300", "57P01", "57P02", "57P03"}
+_MARIADB_AWAY = {
+    *(1040, 1044, 1045, 1047, 1049, 1053, 1203, 1698, 1927),
+    *range(2000, 2100),  # the client's own: connection refused, lost, gone away
+}
+_SQLITE_AWAY = ("unable to open database", "disk i/o error", "is full", "readonly database")
 
 T = TypeVar("T")
 
@@ -44,14 +54,45 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may well succeed when tried again."""
     if not isinstance(error, sa_exc.DBAPIError):
         return False
-    origin = error.orig
-    state = getattr(origin, "sqlstate", None) or getattr(origin, "pgcode", None)
-    if state is not None:
-        return state in _POSTGRES_TRANSIENT
-    args = getattr(origin, "args", ())
+    return _says(
+        error,
+        mariadb=_MARIADB_TRANSIENT.__contains__,
+        postgres=_POSTGRES_TRANSIENT.__contains__,
+        sqlite=_SQLITE_TRANSIENT,
+    )
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database cannot be reached or does not take our connection."""
+    return isinstance(error, sa_exc.DBAPIError) and (
+        error.connection_invalidated
+        or _says(
+            error,
+            mariadb=_MARIADB_AWAY.__contains__,
+            postgres=lambda state: state[:2] in _POSTGRES_AWAY_CLASSES or state in _POSTGRES_AWAY,
+            sqlite=_SQLITE_AWAY,
+        )
+    )
+
+
+def _says(
+    error: sa_exc.DBAPIError,
+    *,
+    mariadb: Callable[[int], bool],
+    postgres: Callable[[str], bool],
+    sqlite: Iterable[str],
+) -> bool:
+    """Whether the driver's error is one of these.
+
+    MariaDB's numbers go first: they come with a SQLSTATE that says less.
+    """
+    args = getattr(error.orig, "args", ())
     if args and isinstance(args[0], int):
-        return args[0] in _MARIADB_TRANSIENT
-    return any(text in str(origin) for text in _SQLITE_TRANSIENT)
+        return mariadb(args[0])
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    if state is not None:
+        return postgres(state)
+    return any(text in str(error.orig).lower() for text in sqlite)
 
 
 def translated(error: Exception) -> Exception:
@@ -62,9 +103,7 @@ def translated(error: Exception) -> Exception:
         return StoreBusy(f"The database is busy, try again: {_first_line(error)}")
     if isinstance(error, sa_exc.DataError):
         return InvalidArgument(f"A value does not fit its column: {_first_line(error)}")
-    if isinstance(error, sa_exc.DBAPIError) and error.connection_invalidated:
-        return StoreUnreachable(f"The database connection broke: {_first_line(error)}")
-    if isinstance(error, (sa_exc.InterfaceError, sa_exc.TimeoutError, OSError)):
+    if is_away(error) or isinstance(error, (sa_exc.InterfaceError, sa_exc.TimeoutError, OSError)):
         return StoreUnreachable(f"The database does not answer: {_first_line(error)}")
     return error
 

@@ -108,14 +108,16 @@ async def remove_unpublished(store: Store, older_than: datetime) -> int:
     return len(uuids)
 
 
-async def remove_plan(store: Store, uuid: str) -> None:
+async def remove_plan(store: Store, ident: str | int) -> None:
     """Removes an invisible plan and all that was stored of it; a visible one is left alone.
 
-    The plan row goes last, so that an interrupted removal is found and finished by the next.
+    `ident`: its uuid, or the id of its row. The plan row goes last, so that an interrupted removal
+    is found and finished by the next.
     """
     plans = tables.action_plans
+    key = plans.c.uuid if isinstance(ident, str) else plans.c.id
     async with store.read() as session:
-        statement = sa.select(plans.c.id).where(plans.c.uuid == uuid, plans.c.visible == sa.false())
+        statement = sa.select(plans.c.id).where(key == ident, plans.c.visible == sa.false())
         plan_id = (await session.execute(statement)).scalar_one_or_none()
     if plan_id is None:
         return
