@@ -78,8 +78,14 @@ def system(cloud: RealCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def rest(system: System) -> Iterator[RestClient]:
-    client = RestClient(system.url)
+def token(cloud: RealCloud) -> str:
+    """An administrator's."""
+    return str(cloud.connection.auth_token)
+
+
+@pytest.fixture
+def rest(system: System, token: str) -> Iterator[RestClient]:
+    client = RestClient(system.url, token=token)
     yield client
     client.close()
 
@@ -111,13 +117,13 @@ def optimize(system: System, clouds_yaml: Path) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def trimtab(system: System) -> Callable[..., list[str]]:
+def trimtab(system: System, token: str) -> Callable[..., list[str]]:
     """The `trimtab` command line against the system."""
 
     def command(*arguments: str) -> list[str]:
         return [
             str(Path(sys.executable).parent / "trimtab"),
-            *("--address", f"127.0.0.1:{system.ports.gateway}"),
+            *("--address", f"127.0.0.1:{system.ports.gateway}", "--token", token),
             *arguments,
         ]
 

@@ -135,6 +135,23 @@ class RealCloud:
 
         return eventually(ask, f"server {uuid} is ACTIVE", limit_s)
 
+    def pool(self, count: int) -> list[str]:
+        """So many ACTIVE servers of ours without metadata, made where they are missing."""
+        ours = [s for s in self.servers().values() if s.name.startswith(f"{OURS}pool")]
+        good = [s.uuid for s in ours if s.status == "ACTIVE" and s.idle][:count]
+        bad = [s.uuid for s in ours if s.status != "ACTIVE" and s.idle]
+        if bad:
+            self.delete(*bad)
+        for uuid in good:
+            self.compute.put(
+                f"/servers/{uuid}/metadata", json={"metadata": {}}, microversion=VERSION
+            )
+            self.act(uuid, unlock=None)
+        made = [self.create(f"{OURS}pool", flavor="m1.tiny") for _ in range(count - len(good))]
+        for uuid in made:
+            self.active(uuid)
+        return good + made
+
     def delete(self, *uuids: str) -> None:
         """Deletes servers of ours and waits until they are gone."""
         for uuid in uuids:

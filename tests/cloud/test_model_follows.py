@@ -9,13 +9,13 @@ import subprocess
 import threading
 import time
 
-import grpc
 import openstack
 import pytest
 from random_operations import RandomOperations
 from real_cloud import OURS, eventually
 
 from trimtab.model.v1 import model_pb2, model_pb2_grpc
+from trimtab_cli import grpc_client
 from trimtab_collector.compute.reading import ComputeReader
 from trimtab_common.openstack.nova import Nova
 from trimtab_common.openstack.placement import Placement
@@ -75,12 +75,13 @@ def test_a_live_migration_behind_our_back_is_streamed_soon(cloud, watched):
 
 
 @pytest.fixture
-def differences(system, clouds_yaml):
+def differences(system, clouds_yaml, token):
     """What would have to change in the system's model to make it equal to a fresh full read."""
     del clouds_yaml
 
     def live():
-        with grpc.insecure_channel(f"127.0.0.1:{system.ports.gateway}") as channel:
+        address = f"127.0.0.1:{system.ports.gateway}"
+        with grpc_client.channel(address, token) as channel:
             stub = model_pb2_grpc.ModelServiceStub(channel)
             return saved_model.model_of(stub.GetModel(model_pb2.GetModelRequest(), timeout=30))
 
@@ -119,6 +120,7 @@ def test_after_random_operations_the_model_equals_a_fresh_read(
             eventually(equal, "the model equals the cloud", 10)
         except AssertionError as error:
             raise AssertionError(f"{found} after {operations.done}") from error
+        operations.confirm_all()
         eventually(lambda: not cloud.disagreements(), "Nova and Placement agree", 60)
     finally:
         cloud.enable_all()

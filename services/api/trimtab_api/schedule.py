@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from trimtab_common.domain.errors import InvalidArgument
 
@@ -24,6 +24,7 @@ def checked_interval(value: str | int) -> str:
     if _SECONDS.fullmatch(text) and 0 < int(text) <= MAX_INTERVAL_S:
         return text
     if (" " in text or text.startswith("@")) and croniter.is_valid(text):
+        next_run(text, datetime.now(UTC))
         return text
     raise InvalidArgument(
         f"Invalid interval '{text}': it must be a positive number of seconds or cron text such as "
@@ -32,10 +33,19 @@ def checked_interval(value: str | int) -> str:
 
 
 def next_run(interval: str, now: datetime) -> datetime:
-    """When an audit with this interval is next due after `now`, in UTC."""
+    """When an audit with this interval is next due after `now`, in UTC.
+
+    InvalidArgument: a date that never comes, such as 30 February.
+    """
     if _SECONDS.fullmatch(interval):
         return now + timedelta(seconds=int(interval))
-    due: datetime = croniter(interval, now.astimezone(UTC)).get_next(datetime)
+    try:
+        due: datetime = croniter(interval, now.astimezone(UTC)).get_next(datetime)
+    except (CroniterBadDateError, ValueError, OverflowError):
+        raise InvalidArgument(
+            f"Invalid interval '{interval}': no time ever matches this cron text. Look at its day "
+            "and month."
+        ) from None
     return due
 
 

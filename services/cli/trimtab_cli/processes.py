@@ -12,6 +12,8 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 MAX_RESTARTS = 5
+"""In a row. A process that ran for STABLE_S has recovered: rare crashes never add up to an end."""
+STABLE_S = 60.0
 GRACE_S = 8.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -84,9 +86,11 @@ class Supervisor:
         for child in self.children:
             if child.process is None or (code := child.process.poll()) is None:
                 continue
+            if time.monotonic() - child.started_at >= STABLE_S:
+                child.restarts = 0
             if child.restarts >= MAX_RESTARTS:
                 raise StartError(
-                    f"{child.name} ended {child.restarts + 1} times, last with exit code {code}:\n"
+                    f"{child.name} ended {child.restarts + 1} times in a row, last with exit code {code}:\n"
                     f"{child.tail()}"
                 )
             child.restarts += 1

@@ -18,13 +18,13 @@ class RestError(Exception):
 
 
 class RestClient:
-    """Speaks microversion `latest` to one base URL."""
+    """Speaks microversion `latest` to one base URL. `token`: Keystone's, where the API wants one."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, *, token: str | None = None) -> None:
         self._http = httpx.Client(
             base_url=base_url,
             timeout=TIMEOUT_S,
-            headers={"OpenStack-API-Version": "infra-optim latest", "X-Auth-Token": "none"},
+            headers={"OpenStack-API-Version": "infra-optim latest", "X-Auth-Token": token or "none"},
         )
 
     def close(self) -> None:

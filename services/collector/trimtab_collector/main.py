@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from trimtab.model.v1 import metrics_pb2_grpc
@@ -32,6 +34,7 @@ if TYPE_CHECKING:  # importing the SDK takes a second: done in a thread, at the 
     from openstack.connection import Connection
 
 NAME = "trimtab-collector"
+_FIRST_TRY_S = 3.0
 
 
 async def build(
@@ -75,7 +78,8 @@ async def build(
 
 
 async def _after_first_try(consumer: Consumer, sync: ComputeSync) -> None:
-    await consumer.tried()  # a read from before the queue is bound would have to be made again
+    with suppress(TimeoutError):  # a read from before the queue is bound would have to be repeated
+        await asyncio.wait_for(consumer.tried(), _FIRST_TRY_S)
     await sync.run()
 
 

@@ -130,7 +130,19 @@ class Claims:
             return
         following = None
         if audit.audit_type is AuditType.CONTINUOUS:
-            following = schedule.next_run(audit, self._clock.now())
+            try:
+                following = schedule.next_run(audit, self._clock.now())
+            except schedule.IntervalRefused as error:
+                await session.audits.transition(
+                    audit.uuid,
+                    to=AuditState.FAILED,
+                    actor=Actor.DECISION,
+                    source=audit.state,
+                    fence=lease,
+                    status_message=error.message,
+                    next_run_time=None,
+                )
+                return
         await session.audits.update(audit.uuid, {"next_run_time": following})
 
     async def _cancel(self, session: Session, audit: Audit, lease: Lease, message: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.lifecycle import AuditState, AuditType
@@ -23,7 +23,7 @@ _READY = {
 
 
 class IntervalRefused(InvalidArgument):
-    """The interval is neither a number of seconds nor a cron expression."""
+    """The interval is neither seconds nor a cron expression, or names a time that never comes."""
 
     reason = "INTERVAL_REFUSED"
 
@@ -77,5 +77,11 @@ def interval_s(interval: str | None) -> float | None:
 
 
 def _next_cron(expression: str, after: datetime) -> datetime:
-    following: datetime = croniter(expression, after.astimezone(UTC)).get_next(datetime)
+    try:
+        following: datetime = croniter(expression, after.astimezone(UTC)).get_next(datetime)
+    except (CroniterBadDateError, ValueError, OverflowError):
+        raise IntervalRefused(
+            f"Interval {expression!r} matches no time after {after:%Y-%m-%d %H:%M}. Give the audit "
+            "another interval or start time."
+        ) from None
     return following

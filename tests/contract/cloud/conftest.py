@@ -1,7 +1,9 @@
 """A cloud under contract: tests speak to it through openstacksdk alone.
 
-What asks only for `conn`, `login` and `eventually` states how OpenStack behaves, and can be run
-against a real one; what asks for `cloud` needs the fake's controls.
+What asks only for `conn`, `login`, `eventually` and the fixtures made of them states how OpenStack
+behaves: it runs against the fake cloud and, marked `cloud`, against the real one of the reference
+folder. What asks for `cloud` or `spec`, or is marked `fake_only`, needs the fake's controls. On the
+real cloud it works on servers of its own (`tt-...`), and hosts are enabled again after each test.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import openstack
 import pytest
+import yaml
+from real_cloud import RealCloud
 
 from trimtab_fakecloud import CloudSpec, running_fakecloud
 
@@ -28,6 +32,22 @@ SPEC = CloudSpec(
 
 
 HERE = Path(__file__).parent
+FAKE = "fake"
+REAL = "real"
+REAL_USERS = {"admin": "devcloud", "watcher": "watcher"}
+WAITS_S = {FAKE: 5, REAL: 60}
+SLOW_ON_REAL = {"test_cloud_live_migration", "test_cloud_cold_migration"}
+
+
+def pytest_generate_tests(metafunc):
+    if "place" not in metafunc.fixturenames:
+        return
+    places = [FAKE]
+    needs_the_fake = {"cloud", "spec"} & set(metafunc.fixturenames) or metafunc.cls
+    if not needs_the_fake and not any(metafunc.definition.iter_markers("fake_only")):
+        slow = [pytest.mark.slow] if metafunc.module.__name__ in SLOW_ON_REAL else []
+        places.append(pytest.param(REAL, marks=[pytest.mark.cloud, *slow]))
+    metafunc.parametrize("place", places, indirect=True)
 
 
 def pytest_collection_modifyitems(items):
@@ -77,15 +97,39 @@ def cloud(spec):
 
 
 @pytest.fixture
-def login(cloud):
+def place(request):
+    """Which cloud the test speaks to: FAKE or REAL."""
+    return request.param
+
+
+@pytest.fixture
+def entry(request, place):
+    """A user's entry of clouds.yaml, changed where the test says so."""
+    if place == FAKE:
+        return request.getfixturevalue("cloud").entry
+    clouds = yaml.safe_load(
+        (request.getfixturevalue("reference") / "cloud" / "clouds.yaml").read_text()
+    )["clouds"]
+
+    def of(user):
+        if user not in REAL_USERS:
+            pytest.skip(f"the real cloud has no user {user}")
+        given = clouds[REAL_USERS[user]]
+        return {"auth": dict(given["auth"]), "region_name": given["region_name"]}
+
+    return of
+
+
+@pytest.fixture
+def login(entry):
     """Connects as one of the users, at a microversion."""
     connections = []
 
     def connect(user, version="2.96", **changes):
-        entry = cloud.entry(user)
-        entry["auth"].update(changes)
+        given = entry(user)
+        given["auth"].update(changes)
         connection = openstack.connection.Connection(
-            **entry,
+            **given,
             compute_default_microversion=version,
             placement_default_microversion="1.39",
         )
@@ -98,28 +142,33 @@ def login(cloud):
 
 
 @pytest.fixture
-def conn(login):
-    return login("admin")
+def conn(login, place):
+    connection = login("admin")
+    yield connection
+    if place == REAL:
+        RealCloud(connection).enable_all()
 
 
 @pytest.fixture
-def eventually():
-    """Asks until the answer is true, for at most five seconds."""
+def eventually(place):
+    """Asks until the answer is true, for at most as long as such a cloud may take."""
 
     def ask(question):
-        end = time.monotonic() + 5
+        end = time.monotonic() + WAITS_S[place]
         while not (answer := question()):
             assert time.monotonic() < end, f"never came true: {question}"
-            threading.Event().wait(0.01)
+            threading.Event().wait(0.01 if place == FAKE else 0.2)
         return answer
 
     return ask
 
 
 @pytest.fixture
-def active(conn):
+def active(conn, place):
     """An ACTIVE server."""
-    return next(s for s in conn.compute.servers(all_projects=True) if s.status == "ACTIVE")
+    if place == FAKE:
+        return next(s for s in conn.compute.servers(all_projects=True) if s.status == "ACTIVE")
+    return conn.compute.get_server(RealCloud(conn).pool(1)[0])
 
 
 @pytest.fixture

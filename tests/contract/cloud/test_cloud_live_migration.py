@@ -223,7 +223,7 @@ class TestAFullCloud:
         flavor = next(f for f in conn.compute.flavors() if f.name == "m1.large")
         while True:
             filler = conn.compute.create_server(
-                name="filler", flavor_id=flavor.id, networks="none", host=target
+                name="tt-filler", flavor_id=flavor.id, networks="none", host=target
             )
             if conn.compute.get_server(filler.id).status == "ERROR":
                 break
@@ -231,7 +231,7 @@ class TestAFullCloud:
         while (
             conn.compute.get_server(
                 conn.compute.create_server(
-                    name="filler", flavor_id=small.id, networks="none", host=target
+                    name="tt-filler", flavor_id=small.id, networks="none", host=target
                 ).id
             ).status
             != "ERROR"

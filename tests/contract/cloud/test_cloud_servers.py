@@ -105,7 +105,7 @@ def test_a_created_server_lands_on_the_host_that_was_asked_for(conn, eventually)
     flavor = next(f for f in conn.compute.flavors() if f.name == "m1.tiny")
     host = next(conn.compute.hypervisors()).name
     server = conn.compute.create_server(
-        name="new", flavor_id=flavor.id, networks="none", host=host, metadata={"a": "b"}
+        name="tt-new", flavor_id=flavor.id, networks="none", host=host, metadata={"a": "b"}
     )
     eventually(lambda: conn.compute.get_server(server.id).status == "ACTIVE")
     shown = conn.compute.get_server(server.id)
@@ -118,7 +118,7 @@ def test_a_server_that_fits_nowhere_ends_in_error(conn):
     flavor = max(conn.compute.flavors(), key=lambda f: f.vcpus)
     for host in conn.compute.services(binary="nova-compute"):
         conn.compute.disable_service(host)
-    server = conn.compute.create_server(name="new", flavor_id=flavor.id, networks="none")
+    server = conn.compute.create_server(name="tt-new", flavor_id=flavor.id, networks="none")
     shown = conn.compute.get_server(server.id)
     assert shown.status == "ERROR"
     assert "No valid host" in shown.fault["message"]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import openstack
 import pytest
+import yaml
 from fake_nova import FakeNova
+from real_cloud import OURS, RealCloud
 from real_parts import cloud_session, nova_client
 
 from trimtab_common.domain.errors import (
@@ -21,6 +26,7 @@ from trimtab_common.domain.errors import (
     PermissionDenied,
 )
 from trimtab_common.openstack.nova_writes import NovaClient, NovaWrites, OutcomeUnknown
+from trimtab_common.openstack.session import CloudSession
 from trimtab_common.runtime.clock import SystemClock
 from trimtab_fakecloud import CloudSpec, FakeCloud, running_fakecloud
 
@@ -29,13 +35,22 @@ SPEC = CloudSpec(hosts=4, servers=6, seed=3, migration_s=0.15, resize_s=0.05)
 
 
 class Rig:
-    def __init__(self, nova: Any, servers: list[str], hosts: list[str], flavor: str) -> None:
+    def __init__(
+        self,
+        nova: Any,
+        servers: list[str],
+        hosts: list[str],
+        flavor: str,
+        *,
+        limit_s: float = 10.0,
+    ) -> None:
         self.nova: NovaWrites = nova
+        self.limit_s = limit_s
         self.servers, self.hosts, self.flavor = servers, hosts, flavor
         self.since = datetime.now(UTC) - timedelta(minutes=5)
 
     async def until(self, server: str, status: str) -> None:
-        end = time.monotonic() + 10
+        end = time.monotonic() + self.limit_s
         while time.monotonic() < end:
             moves = await self.nova.migrations_of(server)
             view = await self.nova.server(server)
@@ -70,7 +85,40 @@ async def over_http() -> AsyncIterator[Rig]:
         await session.close()
 
 
-@pytest.fixture(params=[in_memory, over_http])
+@asynccontextmanager
+async def on_the_real_cloud() -> AsyncIterator[Rig]:
+    folder = Path(os.environ["TRIMTAB_REFERENCE"]) / "cloud"
+    clouds = yaml.safe_load((folder / "clouds.yaml").read_text())["clouds"]
+
+    def connect(name: str) -> openstack.connection.Connection:
+        entry = clouds[name]
+        return openstack.connection.Connection(
+            auth=entry["auth"], region_name=entry["region_name"], app_name="trimtab-test"
+        )
+
+    with connect("devcloud") as connection:
+        real = RealCloud(connection)
+        real.enable_all()
+        fresh = real.create(f"{OURS}applier", flavor="m1.tiny")
+        servers = [fresh, *real.pool(5)]
+        real.active(fresh)
+        session = CloudSession(lambda: connect("watcher"))
+        hosts = list(real.services())
+        try:
+            yield Rig(NovaClient(session), servers, hosts, "m1.small", limit_s=60.0)
+        finally:
+            await session.close()
+            real.settle()
+            real.delete(fresh)
+
+
+@pytest.fixture(
+    params=[
+        in_memory,
+        over_http,
+        pytest.param(on_the_real_cloud, marks=[pytest.mark.cloud, pytest.mark.slow]),
+    ]
+)
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     async with request.param() as made:
         yield made
@@ -153,7 +201,7 @@ async def test_a_service_is_disabled_with_a_reason_and_enabled_again(rig: Rig):
 @pytest.mark.req("B-238")
 async def test_a_server_is_stopped(rig: Rig):
     await rig.nova.stop(rig.servers[0])
-    end = time.monotonic() + 5
+    end = time.monotonic() + rig.limit_s
     while (await rig.nova.server(rig.servers[0])).vm_state != "stopped":
         assert time.monotonic() < end
         await asyncio.sleep(0.01)
@@ -163,7 +211,7 @@ async def test_many_servers_and_their_moves_come_in_lists(rig: Rig):
     for server in rig.servers[:5]:
         await rig.nova.live_migrate(server, None)
     moves = await rig.nova.migrations(since=rig.since)
-    assert {move.server for move in moves} == set(rig.servers[:5])
+    assert {move.server for move in moves} & set(rig.servers) == set(rig.servers[:5])
     views = await rig.nova.servers([*rig.servers, NOBODY], since=rig.since)
     assert set(views) == set(rig.servers)
 

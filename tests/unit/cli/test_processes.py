@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trimtab_cli.processes import MAX_RESTARTS, Child, StartError, Supervisor
+from trimtab_cli.processes import MAX_RESTARTS, STABLE_S, Child, StartError, Supervisor
 
 
 def child(tmp_path, code: str) -> Child:
@@ -59,6 +59,16 @@ def test_a_process_that_keeps_failing_is_given_up(tmp_path):
     failing.process.wait(10)
     with pytest.raises(StartError, match="6 times"):
         supervisor.restart_failed()
+
+
+def test_rare_crashes_never_add_up_to_an_end(tmp_path):
+    supervisor = Supervisor()
+    failing = supervisor.add(child(tmp_path, "raise SystemExit(3)"))
+    for _ in range(MAX_RESTARTS + 2):
+        failing.process.wait(10)
+        failing.started_at -= STABLE_S  # as if it had run that long
+        assert supervisor.restart_failed() == ["child ended with exit code 3; started again"]
+    supervisor.stop()
 
 
 def test_children_end_when_their_parent_is_killed(tmp_path):

@@ -9,7 +9,14 @@ import pytest
 
 from trimtab_collector.compute.reading import ComputeReader
 from trimtab_collector.compute.rows import host_row, server_row
-from trimtab_common.domain.changes import HostRow, RemoveHost, SetHealth, UpsertHost, UpsertServer
+from trimtab_common.domain.changes import (
+    HostRow,
+    RemoveHost,
+    RemoveServer,
+    SetHealth,
+    UpsertHost,
+    UpsertServer,
+)
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.errors import FailedPrecondition, NotFound
 from trimtab_common.domain.snapshot import ServerState
@@ -146,6 +153,12 @@ class FakeNova:
 
     async def servers(self, _changed_since=None):
         yield ServerPage(tuple(self.server_list), NOW)
+
+    async def server(self, uuid):
+        for record in self.server_list:
+            if record.uuid == uuid:
+                return record
+        raise NotFound("no such server")
 
 
 class FakePlacement:
@@ -301,3 +314,30 @@ async def test_an_api_that_is_too_old_is_refused():
 
     with pytest.raises(FailedPrecondition, match=r"2\.55; 2\.56 or newer"):
         await Nova(Api()).check_version()
+
+
+@pytest.mark.req("C-034")
+@pytest.mark.parametrize("state", ["deleted", "soft-delete"])
+async def test_what_a_whole_list_leaves_out_is_removed_by_changes_and_by_a_reread(state):
+    reader, nova, _ = a_reader()
+    model = ComputeModel.from_rows([], (await reader.read_all(ComputeModel())).servers)
+    gone = nova.server_list[0] = a_server(1, host="h1", vm_state=state)
+    read = await reader.read_changes(model, NOW, thorough=False)
+    assert RemoveServer(gone.uuid) in read.changes
+    assert await reader.read_elements(model, servers=[gone.uuid], hosts=[]) == [
+        RemoveServer(gone.uuid)
+    ]
+
+
+@pytest.mark.req("C-058", "C-062")
+async def test_single_elements_are_read_as_they_are_in_a_whole_read():
+    reader, nova, _ = a_reader()
+    whole = await reader.read_all(ComputeModel())
+    known = nova.server_list[1].uuid
+    changes = await reader.read_elements(
+        ComputeModel(), servers=[known, "unknown"], hosts=["h2", "not-there"]
+    )
+    assert sorted(changes, key=repr) == sorted(
+        [UpsertHost(whole.hosts[1]), UpsertServer(whole.servers[1]), RemoveServer("unknown")],
+        key=repr,
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +15,7 @@ from notification_builders import (
     a_host,
     a_server,
     aggregate_event,
+    enveloped,
     instance_event,
     service_event,
 )
@@ -375,3 +378,35 @@ async def test_too_many_doubts_are_one_full_read():
     await rig.rereads.step()
     assert rig.inbox.resyncs_asked == 1
     assert rig.cloud.elements == []
+
+
+# -- cost ---------------------------------------------------------------------------------------
+
+
+def seconds_per_event(n_servers, events):
+    uuids = [str(uuid.UUID(int=number)) for number in range(n_servers)]
+    hosts = [a_host(f"h{number}") for number in range(100)]
+    desk = Desk(*hosts, *(a_server(key, f"h{i % 100}") for i, key in enumerate(uuids)))
+    bodies = [
+        enveloped(
+            instance_event(
+                "instance.live_migration_post_dest.end",
+                f"h{number * 13 % 100}",
+                server=uuids[number * 7 % n_servers],
+                timestamp=at(number),
+            )
+        )
+        for number in range(events)
+    ]
+    began = time.process_time()
+    for number in range(0, events, 50):
+        desk.inbox.receive(bodies[number : number + 50])
+    return (time.process_time() - began) / events
+
+
+@pytest.mark.req("C-013", "C-067")
+def test_an_event_costs_the_same_in_a_large_model_and_two_thousand_fit_a_second():
+    large = min(seconds_per_event(20_000, 2_000) for _ in range(2))
+    small = min(seconds_per_event(200, 2_000) for _ in range(2))
+    assert large < 1 / 2_000  # measured: 1/16,000
+    assert large < 5 * small

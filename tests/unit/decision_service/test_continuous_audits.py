@@ -121,6 +121,33 @@ async def test_a_run_that_fails_ends_the_audit(world):
     assert (done.state, done.next_run_time) == (AuditState.FAILED, None)
 
 
+@pytest.mark.parametrize(
+    ("interval", "fields"),
+    [
+        ("0 0 30 2 *", {}),
+        ("0 0 * * * 0 1999", {}),
+        ("0 0 1 1 *", {"start_time": datetime(9999, 12, 31, tzinfo=UTC)}),
+    ],
+)
+async def test_a_time_that_never_comes_fails_its_audit_and_no_other(world, interval, fields):
+    never = await add(world, interval=interval, **fields)
+    other = await add(world)
+    await look(world)
+    done = await world.audit(never.uuid)
+    assert (done.state, done.next_run_time) == (AuditState.FAILED, None)
+    assert "matches no time" in done.status_message
+    assert len(await world.plans(other)) == 1
+
+
+async def test_the_last_time_of_a_cron_text_that_ends_fails_only_its_audit(world):
+    await world.add_plan(PlanState.ONGOING)
+    last = await add(world, interval="0 0 1 1 * 0 1999", next_run_time=world.clock.now())
+    other = await add(world)
+    await look(world)
+    assert (await world.audit(last.uuid)).state is AuditState.FAILED
+    assert (await world.audit(other.uuid)).next_run_time is not None
+
+
 @pytest.mark.req("A-092")
 @pytest.mark.parametrize("has_run", [True, False])
 async def test_after_its_end_time_it_succeeds_and_never_runs_again(world, has_run):

@@ -65,6 +65,16 @@ async def test_a_domain_error_crosses_the_wire_with_its_reason_and_details(raise
     assert raised.details.items() <= found.details.items()
 
 
+@pytest.mark.parametrize("letter", ["x", "é", "😀"])
+async def test_an_error_that_quotes_a_very_long_value_still_arrives(letter):
+    error = errors.InvalidArgument(f"bad value {letter * 1_000_000}", value=letter * 1_000_000)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await ask(Applier(error))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details().startswith(f"bad value {letter}")
+    assert caught.value.details().endswith("...")
+
+
 async def test_an_unknown_error_says_where_to_look_and_nothing_else():
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await ask(Applier(ValueError("a secret")))

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import aio_pika
@@ -27,16 +27,21 @@ from trimtab_collector import counters
 from trimtab_collector.notifications.inbox import Inbox
 from trimtab_collector.notifications.settings import NotificationSettings, Topic
 from trimtab_common.runtime.clock import Clock
-from trimtab_common.runtime.waiting import first_of
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+    from aio_pika.abc import (
+        AbstractChannel,
+        AbstractConnection,
+        AbstractIncomingMessage,
+        AbstractQueue,
+    )
     from aiormq.abc import FieldTable
 
 log = structlog.get_logger(__name__)
 PREFETCH = 200
 _BATCH = 50
 _CONNECT_TIMEOUT_S = 10.0
+_CLOSE_TIMEOUT_S = 2.0
 _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
 _EXPIRES_MS = 30 * 60 * 1000
 _FULL_ENOUGH = 0.8
@@ -63,6 +68,10 @@ class Consumer:
                 await self._consume(url)
             except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
                 log.warning("no notifications", broker=place, problem=_words(error))
+            except asyncio.CancelledError:
+                if _is_cancelled():
+                    raise
+                log.warning("no notifications", broker=place, problem="the connection broke")
             finally:
                 self._inbox.disconnected()
                 self._tried.set()
@@ -80,9 +89,9 @@ class Consumer:
         async with self._connection(url) as connection:
             for topic in settings.topics:
                 await self._have_exchange(connection, topic)
-            channel = await self._have_queue(connection)
+            channel, queue = await self._have_queue(connection)
+            await self._empty_when_too_full(queue)
             await channel.set_qos(prefetch_count=PREFETCH)
-            queue = await channel.get_queue(settings.queue, ensure=False)
             for topic in settings.topics:
                 await queue.bind(topic.exchange, topic.routing_key)
             arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
@@ -94,14 +103,13 @@ class Consumer:
             self._inbox.connected()
             self._tried.set()
             log.info("notifications are read", broker=f"{url.host}:{url.port}", queue=queue.name)
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._hand_over(arrived)),
-                    group.create_task(self._watch_depth(connection)),
-                ]
-                await first_of(connection.closed(), channel.closed(), cancelled.wait())
-                for task in tasks:
-                    task.cancel()
+            await _first_end(
+                self._hand_over(arrived),
+                self._watch_depth(connection),
+                connection.closed(),
+                channel.closed(),
+                cancelled.wait(),
+            )
         log.warning("the connection to the broker is lost", broker=f"{url.host}:{url.port}")
 
     @asynccontextmanager
@@ -114,7 +122,9 @@ class Consumer:
         try:
             yield connection
         finally:
-            await connection.close()
+            with suppress(*CONNECTION_EXCEPTIONS, TimeoutError):
+                async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                    await connection.close()
 
     async def _have_exchange(self, connection: AbstractConnection, topic: Topic) -> None:
         """Makes the exchange when it is not there; as it is when it is there."""
@@ -129,7 +139,9 @@ class Consumer:
                     durable=self._settings.durable_exchange,
                 )
 
-    async def _have_queue(self, connection: AbstractConnection) -> AbstractChannel:
+    async def _have_queue(
+        self, connection: AbstractConnection
+    ) -> tuple[AbstractChannel, AbstractQueue]:
         """A channel, and the queue; one of other settings is made anew, a full read follows."""
         settings = self._settings
         arguments: FieldTable = {
@@ -139,13 +151,13 @@ class Consumer:
         }
         channel = await connection.channel(publisher_confirms=False)
         try:
-            await channel.declare_queue(settings.queue, durable=True, arguments=arguments)
+            queue = await channel.declare_queue(settings.queue, durable=True, arguments=arguments)
         except ChannelPreconditionFailed:
             log.info("the queue has other settings and is made anew", queue=settings.queue)
             channel = await connection.channel(publisher_confirms=False)
             await channel.queue_delete(settings.queue)
-            await channel.declare_queue(settings.queue, durable=True, arguments=arguments)
-        return channel
+            queue = await channel.declare_queue(settings.queue, durable=True, arguments=arguments)
+        return channel, queue
 
     async def _hand_over(self, arrived: asyncio.Queue[AbstractIncomingMessage]) -> None:
         while True:
@@ -160,17 +172,41 @@ class Consumer:
 
     async def _watch_depth(self, connection: AbstractConnection) -> None:
         """Before the queue overflows it is emptied and the cloud is read in full."""
-        settings = self._settings
         async with connection.channel() as channel:
             while True:
-                queue = await channel.declare_queue(settings.queue, passive=True)
-                depth = queue.declaration_result.message_count or 0
-                counters.NOTIFICATION_QUEUE_DEPTH.set(depth)
-                if depth >= _FULL_ENOUGH * settings.queue_length:
-                    log.warning("too far behind, reading the cloud in full", waiting=depth)
-                    await queue.purge()
+                queue = await channel.declare_queue(self._settings.queue, passive=True)
+                if await self._empty_when_too_full(queue):
                     self._inbox.ask_resync()
-                await self._clock.sleep(settings.check_depth_s)
+                await self._clock.sleep(self._settings.check_depth_s)
+
+    async def _empty_when_too_full(self, queue: AbstractQueue) -> bool:
+        """Whether so much waited that it was thrown away; a full read has to follow."""
+        depth = queue.declaration_result.message_count or 0
+        counters.NOTIFICATION_QUEUE_DEPTH.set(depth)
+        if depth < _FULL_ENOUGH * self._settings.queue_length:
+            return False
+        log.warning("too far behind, the cloud is to be read in full", waiting=depth)
+        await queue.purge()
+        return True
+
+
+async def _first_end(*works: Awaitable[object]) -> None:
+    """Returns, or raises, as soon as one of these does; the others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is to end. The driver cancels calls, too, when a connection breaks."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _words(error: BaseException) -> str:

@@ -17,6 +17,9 @@ from trimtab_common.runtime import logs
 
 log = structlog.get_logger(__name__)
 DOMAIN = "trimtab"
+_MAX_BYTES = 1000
+"""Of a text in a status. It travels in trailers, up to three times as long and twice; both sides
+refuse trailers above 8 KB, and the caller would see a broken connection and no error."""
 _BY_CODE: dict[grpc.StatusCode, type[errors.TrimtabError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidArgument,
     grpc.StatusCode.NOT_FOUND: errors.NotFound,
@@ -56,13 +59,25 @@ def to_status(error: errors.TrimtabError, request_id: str) -> status_pb2.Status:
     info = error_details_pb2.ErrorInfo(
         reason=error.reason,
         domain=DOMAIN,
-        metadata={**error.details, "request_id": request_id},
+        metadata={
+            **{key: _shortened(str(value)) for key, value in error.details.items()},
+            "request_id": request_id,
+        },
     )
     packed = any_pb2.Any()
     packed.Pack(info)
     return status_pb2.Status(
-        code=code_pb2.Code.Value(error.code.value), message=error.message, details=[packed]
+        code=code_pb2.Code.Value(error.code.value),
+        message=_shortened(error.message),
+        details=[packed],
     )
+
+
+def _shortened(text: str) -> str:
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= _MAX_BYTES:
+        return text
+    return encoded[:_MAX_BYTES].decode(errors="ignore") + "..."
 
 
 async def _answer(

@@ -90,4 +90,6 @@ def configure(*, form: Literal["console", "json"], level: str, service: str) -> 
         "openstack",
     ):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    for own_loop in ("aiormq", "aio_pika"):  # a traceback for each lost connection, which we name
+        logging.getLogger(own_loop).setLevel(logging.CRITICAL)
     structlog.contextvars.bind_contextvars(service=service)
