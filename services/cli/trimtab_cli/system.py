@@ -40,6 +40,7 @@ class SystemSpec:
     fakecloud_args: tuple[str, ...] = ("--hosts", "8", "--servers", "40")
     extra_config: str = ""
     database: str | None = None
+    max_stream_age_s: int = gateway.MAX_STREAM_AGE_S
 
 
 class System:
@@ -136,6 +137,7 @@ class System:
                     admin_port=self.ports.admin,
                     api=self._address("api"),
                     api_http=f"127.0.0.1:{self.ports.api_http}",
+                    max_stream_age_s=self.spec.max_stream_age_s,
                     collector=self._address("collector"),
                     scoring=self._address("scoring"),
                 )
@@ -164,6 +166,8 @@ api_grpc = 127.0.0.1:{ports.grpc("api")}
 cloud = {cloud}
 [api]
 auth = {auth}
+[collector]
+max_stream_age = {self.spec.max_stream_age_s}
 [prometheus_client]
 host = 127.0.0.1
 port = {ports.fakecloud if self.spec.cloud is None else 9090}
