@@ -271,11 +271,11 @@ async def test_a_nova_that_is_too_old_is_named():
 
 async def test_a_nova_that_does_not_tell_its_versions_is_asked_again():
     class Recovering(OldCloud):
-        answers = [(0, 0), (2, 90)]
+        answers = iter(((0, 0), (2, 90)))
 
         async def max_microversion(self, service: str) -> tuple[int, int]:
             del service
-            return self.answers.pop(0)
+            return next(self.answers)
 
     nova = NovaClient(Recovering())
     with pytest.raises(FailedPrecondition):
