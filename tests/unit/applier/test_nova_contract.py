@@ -267,3 +267,17 @@ class OldCloud:
 async def test_a_nova_that_is_too_old_is_named():
     with pytest.raises(FailedPrecondition, match=r"2\.53.*2\.56"):
         await NovaClient(OldCloud()).check()
+
+
+async def test_a_nova_that_does_not_tell_its_versions_is_asked_again():
+    class Recovering(OldCloud):
+        answers = [(0, 0), (2, 90)]
+
+        async def max_microversion(self, service: str) -> tuple[int, int]:
+            del service
+            return self.answers.pop(0)
+
+    nova = NovaClient(Recovering())
+    with pytest.raises(FailedPrecondition):
+        await nova.check()
+    await nova.check()
