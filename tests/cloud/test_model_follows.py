@@ -121,7 +121,7 @@ def test_after_random_operations_the_model_equals_a_fresh_read(
         except AssertionError as error:
             raise AssertionError(f"{found} after {operations.done}") from error
         operations.confirm_all()
-        eventually(lambda: not cloud.disagreements(), "Nova and Placement agree", 60)
+        cloud.await_agreement()
     finally:
         cloud.enable_all()
         operations.clean()
