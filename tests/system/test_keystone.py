@@ -22,7 +22,8 @@ from trimtab.audit.v1 import audit_pb2, audit_pb2_grpc
 from trimtab.model.v1 import model_pb2, model_pb2_grpc
 from trimtab.ops.v1 import ops_pb2, ops_pb2_grpc
 from trimtab_cli import ports
-from trimtab_cli.system import SystemSpec, running
+from trimtab_cli.configuration import SystemSpec
+from trimtab_cli.system import running
 
 TOKEN_LIFE_S = 30
 NO_ENTRY = "The request you have made requires authentication."
