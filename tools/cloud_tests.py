@@ -47,6 +47,7 @@ def run(*command: str | Path, limit_s: float, quiet: bool = False) -> int:
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=output,
+        stderr=output,
         start_new_session=True,
     ) as process:
         try:

@@ -137,16 +137,19 @@ class RealCloud:
 
     def pool(self, count: int) -> list[str]:
         """So many ACTIVE servers of ours without metadata, made where they are missing."""
-        ours = [s for s in self.servers().values() if s.name.startswith(f"{OURS}pool")]
-        good = [s.uuid for s in ours if s.status == "ACTIVE" and s.idle][:count]
-        bad = [s.uuid for s in ours if s.status != "ACTIVE" and s.idle]
+        rows = self.get(f"/servers/detail?all_tenants=1&name={OURS}pool")["servers"]
+        idle = [row for row in rows if _server(row).idle]
+        bad = [row["id"] for row in idle if row["status"] != "ACTIVE"]
         if bad:
             self.delete(*bad)
-        for uuid in good:
-            self.compute.put(
-                f"/servers/{uuid}/metadata", json={"metadata": {}}, microversion=VERSION
-            )
-            self.act(uuid, unlock=None)
+        chosen = [row for row in idle if row["status"] == "ACTIVE"][:count]
+        for row in chosen:
+            path = f"/servers/{row['id']}/metadata"
+            if row["metadata"]:
+                self.compute.put(path, json={"metadata": {}}, microversion=VERSION)
+            if row["locked"]:
+                self.act(row["id"], unlock=None)
+        good = [str(row["id"]) for row in chosen]
         made = [self.create(f"{OURS}pool", flavor="m1.tiny") for _ in range(count - len(good))]
         for uuid in made:
             self.active(uuid)

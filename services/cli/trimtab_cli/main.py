@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from trimtab_cli import audits, databases, gateway, models, plans, policies, simulation
+from trimtab_cli.configuration import SystemSpec
 from trimtab_cli.demo import demo as run_demo
 from trimtab_cli.output import console
 from trimtab_cli.ports import (
@@ -23,7 +24,7 @@ from trimtab_cli.ports import (
 )
 from trimtab_cli.processes import StartError
 from trimtab_cli.rest import RestError
-from trimtab_cli.system import SystemSpec, running
+from trimtab_cli.system import running
 from trimtab_cli.target import Target
 
 WATCH_CHILDREN_S = 1.0
@@ -90,6 +91,18 @@ def base_port_options(command: Any) -> Any:
     type=click.Choice(["keystone", "none"]),
     help="Who may call; default: keystone with --cloud, none with the fake cloud.",
 )
+@click.option(
+    "--rabbit-url",
+    envvar="TRIMTAB_RABBIT_URL",
+    help="Broker of Nova's notifications (rabbit://user:password@host:5672/); default: polling.",
+)
+@click.option(
+    "--config-file",
+    "config_files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="Your own settings for all services, read after ours. Repeatable.",
+)
 @base_port_options
 def up(
     *,
@@ -100,6 +113,8 @@ def up(
     state_dir: Path | None,
     database: str | None,
     auth: str | None,
+    rabbit_url: str | None,
+    config_files: tuple[Path, ...],
     base_port: int,
     fakecloud_port: int,
 ) -> None:
@@ -115,6 +130,8 @@ def up(
         fakecloud_args=tuple(contents),
         database=database,
         auth=auth,
+        rabbit_url=rabbit_url,
+        config_files=config_files,
     )
     try:
         with running(spec, say=console.print) as system:

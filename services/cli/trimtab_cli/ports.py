@@ -39,6 +39,10 @@ class Ports:
         order = ("api", "collector", "decision", "applier", "scoring")
         return self.base + 2 + order.index(service)
 
+    def address(self, service: str) -> str:
+        """host:port of a service's gRPC."""
+        return f"127.0.0.1:{self.grpc(service)}"
+
     def taken(self) -> list[int]:
         """Which of these ports something already listens on."""
         wanted = [*range(self.base, self.base + ROW_LENGTH), self.fakecloud]

@@ -103,9 +103,11 @@ class Cloud:
                 return aggregate.zone
         return DEFAULT_ZONE
 
-    def add_aggregate(self, name: str, hosts: Iterable[str], metadata: Mapping[str, str]) -> None:
+    def add_aggregate(
+        self, name: str, hosts: Iterable[str], metadata: Mapping[str, str]
+    ) -> Aggregate:
         """A new aggregate."""
-        number = len(self.aggregates) + 1
+        number = max(self.aggregates, default=0) + 1
         self.aggregates[number] = Aggregate(
             number=number,
             uuid=self.new_uuid(),
@@ -114,6 +116,7 @@ class Cloud:
             metadata=dict(metadata),
             created_at=self.now(),
         )
+        return self.aggregates[number]
 
     # servers
 

@@ -35,11 +35,12 @@ class User:
         return stable_id("project", self.project)
 
 
+# admin implies manager, that member, that reader: a token names them all
 USERS = tuple(
     User(name, "secret", project, roles)
     for name, project, roles in (
         ("admin", "admin", ("admin", "manager", "member", "reader")),
-        ("watcher", "service", ("admin", "service")),
+        ("watcher", "service", ("admin", "manager", "member", "reader", "service")),
         ("member", "demo", ("member", "reader")),
         ("reader", "demo", ("reader",)),
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 import openstack
 import pytest
 import yaml
+from cloud_places import FAKE, REAL
 from real_cloud import RealCloud
 
 from trimtab_fakecloud import CloudSpec, running_fakecloud
@@ -32,8 +33,6 @@ SPEC = CloudSpec(
 
 
 HERE = Path(__file__).parent
-FAKE = "fake"
-REAL = "real"
 REAL_USERS = {"admin": "devcloud", "watcher": "watcher"}
 WAITS_S = {FAKE: 5, REAL: 60}
 SLOW_ON_REAL = {"test_cloud_live_migration", "test_cloud_cold_migration"}
@@ -45,7 +44,11 @@ def pytest_generate_tests(metafunc):
     places = [FAKE]
     needs_the_fake = {"cloud", "spec"} & set(metafunc.fixturenames) or metafunc.cls
     if not needs_the_fake and not any(metafunc.definition.iter_markers("fake_only")):
-        slow = [pytest.mark.slow] if metafunc.module.__name__ in SLOW_ON_REAL else []
+        slow = (
+            [pytest.mark.slow]
+            if metafunc.module.__name__.rpartition(".")[2] in SLOW_ON_REAL
+            else []
+        )
         places.append(pytest.param(REAL, marks=[pytest.mark.cloud, *slow]))
     metafunc.parametrize("place", places, indirect=True)
 
@@ -120,21 +123,38 @@ def entry(request, place):
     return of
 
 
+@pytest.fixture(scope="session")
+def kept():
+    """Connections to the real cloud, by user and version: to log in costs it half a second."""
+    connections = {}
+    yield connections
+    for (user, _version), connection in connections.items():
+        if user == "admin":
+            RealCloud(connection).tidy()
+        connection.close()
+
+
 @pytest.fixture
-def login(entry):
+def login(entry, place, kept):
     """Connects as one of the users, at a microversion."""
     connections = []
 
     def connect(user, version="2.96", **changes):
+        if place == REAL and not changes:
+            if (user, version) not in kept:
+                kept[user, version] = new(user, version)
+            return kept[user, version]
+        connections.append(new(user, version, **changes))
+        return connections[-1]
+
+    def new(user, version, **changes):
         given = entry(user)
         given["auth"].update(changes)
-        connection = openstack.connection.Connection(
+        return openstack.connection.Connection(
             **given,
             compute_default_microversion=version,
             placement_default_microversion="1.39",
         )
-        connections.append(connection)
-        return connection
 
     yield connect
     for connection in connections:

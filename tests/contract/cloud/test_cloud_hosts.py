@@ -101,11 +101,22 @@ def test_zones_are_made_by_aggregates(conn):
 
 
 def test_a_host_is_added_to_an_aggregate_and_removed(conn, service):
-    aggregate = next(a for a in conn.compute.aggregates() if service.host not in a.hosts)
-    assert service.host in conn.compute.add_host_to_aggregate(aggregate, service.host).hosts
-    assert (
-        service.host not in conn.compute.remove_host_from_aggregate(aggregate, service.host).hosts
-    )
+    aggregate = conn.compute.create_aggregate(name=f"tt-{uuid.uuid4().hex[:8]}")
+    added = conn.compute.add_host_to_aggregate(aggregate, service.host)
+    removed = conn.compute.remove_host_from_aggregate(aggregate, service.host)
+    conn.compute.delete_aggregate(aggregate)
+    assert service.host in added.hosts
+    assert service.host not in removed.hosts
+
+
+def test_a_host_is_in_one_zone(conn, service):
+    other = next(a for a in conn.compute.aggregates() if service.host not in a.hosts)
+    assert other.availability_zone
+    body = {"add_host": {"host": service.host}}
+    answer = conn.compute.post(f"/os-aggregates/{other.id}/action", json=body)
+    assert answer.status_code == 409
+    said = answer.json()["conflictingRequest"]["message"]
+    assert said.startswith(f"Cannot add host to aggregate {other.id}. Reason: ")
 
 
 @pytest.mark.parametrize("path", ["/os-hypervisors/detail", "/os-services", "/os-aggregates"])

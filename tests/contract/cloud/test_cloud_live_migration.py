@@ -1,6 +1,8 @@
 import dataclasses
 
 import pytest
+from cloud_places import FAKE, REAL, image_of
+from real_cloud import OURS, RealCloud
 
 
 def migrate(conn, server, host=None, version="2.96", **fields):
@@ -20,10 +22,11 @@ def settled(conn, eventually):
 
 
 @pytest.fixture
-def slow(conn):
-    """A live migration of this server lasts until something ends it."""
+def slow(conn, place):
+    """A live migration of this server lasts: in the fake cloud until something ends it."""
 
-    def make(server, seconds=30):
+    def make(server):
+        seconds = {FAKE: 30, REAL: 8}[place]
         conn.compute.set_server_metadata(server.id, devcloud_live_migration_seconds=str(seconds))
 
     return make
@@ -102,9 +105,15 @@ def test_an_ended_migration_can_neither_be_aborted_nor_found_running(
     settled(active)
     number = latest_migration(active).id
     path = f"/servers/{active.id}/migrations/{number}"
-    assert conn.compute.delete(path).status_code == 400
+    assert conn.compute.delete(path).status_code == 409
     assert conn.compute.get(path).status_code == 404
-    assert conn.compute.delete(f"/servers/{active.id}/migrations/9999").status_code == 404
+
+
+def test_of_a_server_that_moves_only_its_own_migration_can_be_aborted(conn, active, slow, running):
+    slow(active)
+    migrate(conn, active)
+    running(active)
+    assert conn.compute.delete(f"/servers/{active.id}/migrations/999999").status_code == 404
 
 
 def test_a_failing_hypervisor_leaves_the_server_where_it_was(
@@ -182,15 +191,33 @@ def test_the_force_flag_ended_with_2_67(conn, active, other_host, settled):
     assert settled(active).compute_host == target
 
 
-def test_one_at_a_time_leaves_each_host_and_the_others_wait_in_the_queue(conn, slow, eventually):
+@pytest.fixture
+def pair(conn, place):
+    """Two ACTIVE servers on one host."""
+    if place == REAL:
+        real = RealCloud(conn)
+        host = next(iter(real.services()))
+        uuids = [real.create(f"{OURS}pair", host=host, flavor="m1.tiny") for _ in range(2)]
+        for uuid in uuids:
+            real.active(uuid)
+        yield [conn.compute.get_server(uuid) for uuid in uuids]
+        real.settle()
+        real.delete(*uuids)
+        return
     by_host = {}
     for server in conn.compute.servers(all_projects=True, status="ACTIVE"):
         by_host.setdefault(server.compute_host, []).append(server)
-    pair = next(servers for servers in by_host.values() if len(servers) > 1)[:2]
+    yield next(servers for servers in by_host.values() if len(servers) > 1)[:2]
+
+
+def test_one_at_a_time_leaves_each_host_and_the_others_wait_in_the_queue(
+    conn, pair, slow, eventually
+):
     for server in pair:
         slow(server)
         assert migrate(conn, server).status_code == 202
     eventually(lambda: next(conn.compute.server_migrations(pair[0].id)).status == "running")
+    eventually(lambda: next(conn.compute.server_migrations(pair[1].id)).status == "queued")
     waiting = next(conn.compute.server_migrations(pair[1].id))
     assert waiting.status == "queued"
     conn.compute.abort_server_migration(waiting, pair[1].id)
@@ -198,14 +225,11 @@ def test_one_at_a_time_leaves_each_host_and_the_others_wait_in_the_queue(conn, s
     assert conn.compute.get_server(pair[1].id).compute_host == pair[1].compute_host
 
 
-def test_a_queued_migration_cannot_be_aborted_before_2_65(conn, slow):
-    by_host = {}
-    for server in conn.compute.servers(all_projects=True, status="ACTIVE"):
-        by_host.setdefault(server.compute_host, []).append(server)
-    pair = next(servers for servers in by_host.values() if len(servers) > 1)[:2]
+def test_a_queued_migration_cannot_be_aborted_before_2_65(conn, pair, slow, eventually):
     for server in pair:
         slow(server)
         migrate(conn, server)
+    eventually(lambda: next(conn.compute.server_migrations(pair[1].id)).status == "queued")
     number = next(conn.compute.server_migrations(pair[1].id)).id
     path = f"/servers/{pair[1].id}/migrations/{number}"
     assert conn.compute.delete(path, microversion="2.64").status_code == 400
@@ -223,7 +247,11 @@ class TestAFullCloud:
         flavor = next(f for f in conn.compute.flavors() if f.name == "m1.large")
         while True:
             filler = conn.compute.create_server(
-                name="tt-filler", flavor_id=flavor.id, networks="none", host=target
+                name="tt-filler",
+                image_id=image_of(conn),
+                flavor_id=flavor.id,
+                networks="none",
+                host=target,
             )
             if conn.compute.get_server(filler.id).status == "ERROR":
                 break
@@ -231,7 +259,11 @@ class TestAFullCloud:
         while (
             conn.compute.get_server(
                 conn.compute.create_server(
-                    name="tt-filler", flavor_id=small.id, networks="none", host=target
+                    name="tt-filler",
+                    image_id=image_of(conn),
+                    flavor_id=small.id,
+                    networks="none",
+                    host=target,
                 ).id
             ).status
             != "ERROR"
@@ -254,7 +286,7 @@ def test_migrations_are_filtered_and_newest_first(conn, active, settled):
     assert [m.id for m in listed] == sorted((m.id for m in listed), reverse=True)
     source = listed[-1].source_compute
     assert active.id in {m.server_id for m in conn.compute.migrations(source_compute=source)}
-    assert not list(conn.compute.migrations(status="error"))
+    assert not list(conn.compute.migrations(instance_uuid=active.id, status="error"))
     since = conn.compute.get("/os-migrations?changes-since=2999-01-01T00:00:00Z")
     assert since.json()["migrations"] == []
 

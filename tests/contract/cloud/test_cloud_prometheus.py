@@ -151,6 +151,7 @@ def test_prometheus_also_answers_at_the_root_and_by_post(cloud):
     assert answer["data"]["result"][1] == "7.0"
 
 
+@pytest.mark.fake_only("the reference cloud has no such service")
 @pytest.mark.req("C-153")
 def test_as_metric_storage_it_takes_the_token_of_the_session(conn):
     endpoint = conn.session.get_endpoint(service_type="metric-storage")

@@ -3,6 +3,7 @@ import uuid
 
 import openstack.exceptions as sdk
 import pytest
+from cloud_places import image_of
 
 
 def rows(conn, query, version="2.96"):
@@ -83,7 +84,8 @@ def test_an_unknown_filter_is_refused_from_2_75_on(conn):
 def test_a_version_out_of_range_is_not_acceptable(conn):
     answer = conn.compute.get("/servers", microversion="2.999")
     assert answer.status_code == 406
-    assert "maximum is 2.96" in answer.json()["computeFault"]["message"]
+    newest = conn.compute.get_endpoint_data().max_microversion
+    assert f"maximum is {newest[0]}.{newest[1]}" in answer.json()["computeFault"]["message"]
 
 
 def test_the_negotiated_version_is_said_in_the_headers(conn):
@@ -105,23 +107,40 @@ def test_a_created_server_lands_on_the_host_that_was_asked_for(conn, eventually)
     flavor = next(f for f in conn.compute.flavors() if f.name == "m1.tiny")
     host = next(conn.compute.hypervisors()).name
     server = conn.compute.create_server(
-        name="tt-new", flavor_id=flavor.id, networks="none", host=host, metadata={"a": "b"}
+        name="tt-new",
+        flavor_id=flavor.id,
+        image_id=image_of(conn),
+        networks="none",
+        host=host,
+        metadata={"a": "b"},
     )
     eventually(lambda: conn.compute.get_server(server.id).status == "ACTIVE")
     shown = conn.compute.get_server(server.id)
     assert shown.compute_host == host
     assert shown.metadata == {"a": "b"}
-    assert not shown.image
+    assert shown.image.id == image_of(conn)
+    conn.compute.delete_server(server.id)
 
 
-def test_a_server_that_fits_nowhere_ends_in_error(conn):
+def test_a_server_needs_an_image_or_a_volume(conn):
+    flavor = next(iter(conn.compute.flavors()))
+    body = {"server": {"name": "tt-new", "flavorRef": flavor.id, "networks": "none"}}
+    answer = conn.compute.post("/servers", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["badRequest"]["message"] == "Missing imageRef attribute"
+
+
+def test_a_server_that_fits_nowhere_ends_in_error(conn, eventually):
     flavor = max(conn.compute.flavors(), key=lambda f: f.vcpus)
     for host in conn.compute.services(binary="nova-compute"):
         conn.compute.disable_service(host)
-    server = conn.compute.create_server(name="tt-new", flavor_id=flavor.id, networks="none")
-    shown = conn.compute.get_server(server.id)
-    assert shown.status == "ERROR"
-    assert "No valid host" in shown.fault["message"]
+    server = conn.compute.create_server(
+        name="tt-new", image_id=image_of(conn), flavor_id=flavor.id, networks="none"
+    )
+    eventually(lambda: conn.compute.get_server(server.id).status == "ERROR")
+    fault = conn.compute.get_server(server.id).fault
+    conn.compute.delete_server(server.id)
+    assert "No valid host" in fault["message"]
 
 
 def test_changes_since_tells_of_deleted_servers_and_the_plain_list_does_not(
@@ -180,7 +199,7 @@ def test_starting_a_running_server_is_a_conflict_in_nova_s_words(conn, active):
     assert answer.status_code == 409
     assert answer.json()["conflictingRequest"] == {
         "code": 409,
-        "message": f"Cannot 'os-start' instance {active.id} while it is in vm_state active",
+        "message": f"Cannot 'start' instance {active.id} while it is in vm_state active",
     }
 
 

@@ -120,6 +120,8 @@ class FakeNova:
 
     async def abort_live_migration(self, server: str, number: int) -> None:
         def abort() -> None:
+            if self._known(server).task_state is None:
+                raise Conflict("Cannot 'abort live migration' while it is in task_state None")
             move = next((m for m in self.moves_of(server) if m.number == number), None)
             if move is None or move.status != "running":
                 raise NotFound(f"In-progress live migration {number} is not found")

@@ -19,6 +19,7 @@ from trimtab_common.domain.errors import Conflict, NotFound
 from trimtab_common.domain.lifecycle import ActionState, Actor, PlanState
 from trimtab_common.domain.records import Action, ActionPlan, Lease, Service
 from trimtab_common.runtime.clock import Clock
+from trimtab_common.store import StoreUnreachable
 
 
 @dataclasses.dataclass
@@ -35,6 +36,7 @@ class MemoryStore:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.tables = Tables()
+        self.failures_ahead = 0
         self._turn = asyncio.Lock()
 
     @asynccontextmanager
@@ -58,6 +60,9 @@ class MemoryStore:
             self.tables = draft
 
     async def transact(self, work: Any) -> Any:
+        if self.failures_ahead > 0:
+            self.failures_ahead -= 1
+            raise StoreUnreachable("the database does not answer")
         async with self.write() as session:
             return await work(session)
 

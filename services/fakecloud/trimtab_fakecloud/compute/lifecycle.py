@@ -41,13 +41,13 @@ class Change:
 
 
 STOP = Change(
-    "os-stop",
+    "stop",
     (VmState.ACTIVE, VmState.ERROR),
     TaskState.POWERING_OFF,
     VmState.STOPPED,
     "power-off",
 )
-START = Change("os-start", (VmState.STOPPED,), TaskState.POWERING_ON, VmState.ACTIVE)
+START = Change("start", (VmState.STOPPED,), TaskState.POWERING_ON, VmState.ACTIVE)
 PAUSE = Change("pause", (VmState.ACTIVE,), TaskState.PAUSING, VmState.PAUSED)
 UNPAUSE = Change("unpause", (VmState.PAUSED,), TaskState.UNPAUSING, VmState.ACTIVE)
 REBOOT = Change(

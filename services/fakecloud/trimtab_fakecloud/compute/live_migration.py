@@ -98,9 +98,11 @@ class LiveMigrations:
             queued_too: from microversion 2.65 also before it runs.
 
         Raises:
+            Conflict: the server is not migrating.
             NotFound: the server has no such migration.
             BadRequest: it cannot be aborted now.
         """
+        check_state(server, "abort live migration", tuple(VmState), {TaskState.MIGRATING})
         migration = self._of_server(server, number)
         allowed = {MigrationStatus.RUNNING} | (_QUEUED if queued_too else set())
         if migration.status not in allowed:

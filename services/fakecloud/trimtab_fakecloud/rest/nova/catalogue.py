@@ -10,7 +10,7 @@ from trimtab_fakecloud.clock import iso_micro
 from trimtab_fakecloud.cloud import Cloud
 from trimtab_fakecloud.errors import BadRequest, Conflict, NotFound
 from trimtab_fakecloud.hosts import Aggregate
-from trimtab_fakecloud.rest.answers import answer, json_object
+from trimtab_fakecloud.rest.answers import answer, empty, json_object
 from trimtab_fakecloud.rest.gate import caller_of
 from trimtab_fakecloud.rest.nova.request import after_marker, at_least, links, page_of
 from trimtab_fakecloud.servers import Flavor
@@ -30,7 +30,9 @@ class CatalogueApi:
             Route("/flavors/{id}", self.show_flavor),
             Route("/flavors/{id}/os-extra_specs", self.show_extra_specs),
             Route("/os-aggregates", self.list_aggregates),
+            Route("/os-aggregates", self.create_aggregate, methods=["POST"]),
             Route("/os-aggregates/{number:int}", self.show_aggregate),
+            Route("/os-aggregates/{number:int}", self.delete_aggregate, methods=["DELETE"]),
             Route("/os-aggregates/{number:int}/action", self.act_on_aggregate, methods=["POST"]),
             Route("/os-availability-zone/detail", self.list_zones),
             Route("/os-server-groups", self.list_server_groups),
@@ -63,6 +65,30 @@ class CatalogueApi:
         caller_of(request).token.require_admin("os_compute_api:os-aggregates:show")
         return answer({"aggregate": _aggregate(request, self._aggregate(request))})
 
+    async def create_aggregate(self, request: Request) -> Response:
+        """``POST /os-aggregates``."""
+        caller_of(request).token.require_admin("os_compute_api:os-aggregates:create")
+        body = (await json_object(request)).get("aggregate")
+        if not isinstance(body, dict) or not isinstance(name := body.get("name"), str):
+            raise BadRequest("'name' is a required property")
+        if any(a.name == name for a in self._cloud.aggregates.values()):
+            raise Conflict(f"Aggregate {name} already exists.")
+        zone = body.get("availability_zone")
+        metadata = {"availability_zone": str(zone)} if zone else {}
+        made = self._cloud.add_aggregate(name, (), metadata)
+        return answer({"aggregate": _aggregate(request, made)})
+
+    async def delete_aggregate(self, request: Request) -> Response:
+        """``DELETE /os-aggregates/{id}``."""
+        caller_of(request).token.require_admin("os_compute_api:os-aggregates:delete")
+        aggregate = self._aggregate(request)
+        if aggregate.hosts:
+            raise BadRequest(
+                f"Cannot remove host from aggregate {aggregate.number}. Reason: Host aggregate is not empty."
+            )
+        del self._cloud.aggregates[aggregate.number]
+        return empty(200)
+
     async def act_on_aggregate(self, request: Request) -> Response:
         """``POST /os-aggregates/{id}/action``: ``add_host``, ``remove_host``, ``set_metadata``."""
         caller_of(request).token.require_admin("os_compute_api:os-aggregates:add_host")
@@ -72,6 +98,7 @@ class CatalogueApi:
                 self._cloud.host(name)
                 if name in aggregate.hosts:
                     raise Conflict(f"Aggregate {aggregate.number} already has host {name}.")
+                self._check_zone(aggregate, name)
                 aggregate.hosts.append(name)
             case {"remove_host": {"host": str(name)}}:
                 if name not in aggregate.hosts:
@@ -84,6 +111,17 @@ class CatalogueApi:
                 raise BadRequest(f"There is no such action: {', '.join(body)}")
         aggregate.updated_at = self._cloud.now()
         return answer({"aggregate": _aggregate(request, aggregate)})
+
+    def _check_zone(self, aggregate: Aggregate, host: str) -> None:
+        """Conflict: the host is in another zone already."""
+        others = sorted(
+            {a.zone for a in self._cloud.aggregates.values() if a.zone and host in a.hosts}
+        )
+        if aggregate.zone and others and others != [aggregate.zone]:
+            raise Conflict(
+                f"Cannot add host to aggregate {aggregate.number}. Reason: One or more hosts "
+                f"already in availability zone(s) {others}."
+            )
 
     async def list_zones(self, request: Request) -> Response:
         """``GET /os-availability-zone/detail``, without the hosts of other services."""

@@ -114,6 +114,8 @@ class ServersApi:
         host = body.get("host") or body.get("hypervisor_hostname")
         if host is not None and host not in self._cloud.hosts:
             raise BadRequest(f"Compute host {host} could not be found.")
+        if not body.get("imageRef") and not body.get("block_device_mapping_v2"):
+            raise BadRequest("Missing imageRef attribute")
         flavor = self._cloud.flavors.get(str(body.get("flavorRef", "")).rsplit("/", 1)[-1])
         if flavor is None:
             raise BadRequest(f"Flavor {body.get('flavorRef')} could not be found.")
