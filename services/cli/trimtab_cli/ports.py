@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 DEFAULT_BASE = 9322
 DEFAULT_FAKECLOUD = 15000
+ROW_LENGTH = 8
+METRICS_OFFSET = 100
+LAST_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,7 @@ class Ports:
 
     def taken(self) -> list[int]:
         """Which of these ports something already listens on."""
-        wanted = [*range(self.base, self.base + 8), self.fakecloud]
+        wanted = [*range(self.base, self.base + ROW_LENGTH), self.fakecloud]
         return [port for port in wanted if _answers(port)]
 
 
