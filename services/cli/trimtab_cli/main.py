@@ -14,7 +14,14 @@ from trimtab_cli import audits, databases, gateway, models, plans, policies, sim
 from trimtab_cli.configuration import SystemSpec
 from trimtab_cli.demo import demo as run_demo
 from trimtab_cli.output import console
-from trimtab_cli.ports import DEFAULT_BASE, DEFAULT_FAKECLOUD, Ports
+from trimtab_cli.ports import (
+    DEFAULT_BASE,
+    DEFAULT_FAKECLOUD,
+    LAST_PORT,
+    METRICS_OFFSET,
+    ROW_LENGTH,
+    Ports,
+)
 from trimtab_cli.processes import StartError
 from trimtab_cli.rest import RestError
 from trimtab_cli.system import running
@@ -48,13 +55,26 @@ main.add_command(policies.group)
 
 
 def _ports(base: int, fakecloud: int) -> Ports:
+    if base <= fakecloud < base + ROW_LENGTH:
+        raise click.UsageError(
+            f"--fakecloud-port {fakecloud} lies inside the row {base} to {base + ROW_LENGTH - 1} "
+            "of --base-port; choose one outside."
+        )
     return Ports(base=base, fakecloud=fakecloud)
 
 
 def base_port_options(command: Any) -> Any:
     """Adds the options that move the whole row of ports."""
-    command = click.option("--base-port", default=DEFAULT_BASE, show_default=True)(command)
-    return click.option("--fakecloud-port", default=DEFAULT_FAKECLOUD, show_default=True)(command)
+    base = click.IntRange(1024, LAST_PORT - METRICS_OFFSET - ROW_LENGTH)
+    command = click.option("--base-port", type=base, default=DEFAULT_BASE, show_default=True)(
+        command
+    )
+    return click.option(
+        "--fakecloud-port",
+        type=click.IntRange(1024, LAST_PORT),
+        default=DEFAULT_FAKECLOUD,
+        show_default=True,
+    )(command)
 
 
 @main.command()

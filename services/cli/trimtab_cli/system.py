@@ -13,10 +13,12 @@ from pathlib import Path
 import grpc
 import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from sqlalchemy.exc import SQLAlchemyError
 
 from trimtab_cli import configuration, gateway
 from trimtab_cli.configuration import SystemSpec
 from trimtab_cli.processes import Child, StartError, Supervisor
+from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.store.migrate import upgrade
 
 SERVICES = ("collector", "scoring", "decision", "applier", "api")
@@ -61,12 +63,18 @@ class System:
                 f"these ports are already in use: {', '.join(map(str, taken))}. Stop what listens "
                 "there (another `trimtab up`?) or choose another row with --base-port."
             )
-        (self.spec.state_dir / "logs").mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
+        try:
+            (self.spec.state_dir / "logs").mkdir(parents=True, exist_ok=True)
+            ours = configuration.write(self.spec)
+        except OSError as error:
+            raise StartError(
+                f"cannot write to the state directory {self.spec.state_dir}: {error.strerror}. "
+                "Choose another one with --state-dir."
+            ) from error
+        self._make_database()
         if self.spec.cloud is None:
             self._start_fakecloud()
-        ours = configuration.write(self.spec)
-        asyncio.run(upgrade(configuration.database_of(self.spec)))
         files = [f"--config-file={path}" for path in (ours, *self.spec.config_files)]
         for name in SERVICES:
             self._spawn(name, [str(_bin(f"trimtab-{name}")), *files])
@@ -75,6 +83,16 @@ class System:
             self._await_grpc(name)
         self._await_http("gateway", f"{self.url}/")
         self._say(f"everything answers after {time.monotonic() - began:.1f} s")
+
+    def _make_database(self) -> None:
+        try:
+            asyncio.run(upgrade(configuration.database_of(self.spec)))
+        except (TrimtabError, SQLAlchemyError) as error:
+            problem = str(getattr(error, "orig", None) or error)
+            raise StartError(
+                f"cannot use the database: {problem}. Give another one with --database, "
+                "or move a broken file away."
+            ) from error
 
     def stop(self) -> None:
         """Stops all that was started."""
