@@ -215,6 +215,30 @@ class RealCloud:
             if nova.get(uuid) != placement.get(uuid)
         }
 
+    def await_agreement(self, limit_s: float = 60.0) -> None:
+        """Waits until Nova and Placement say the same; AssertionError names what differs."""
+        found: dict[str, Any] = {}
+
+        def agree() -> bool:
+            found.clear()
+            found.update(self.disagreements())
+            return not found
+
+        try:
+            eventually(agree, "Nova and Placement agree", limit_s)
+        except AssertionError as error:
+            raise AssertionError(f"Nova and Placement do not agree: {found}") from error
+
+    def forget_orphans(self) -> None:
+        """Deletes what no server and no move in progress holds: `nova-manage placement audit`.
+
+        A compute that is killed leaves the allocation of its migration behind, which nobody else
+        ends: a known trait of Nova.
+        """
+        known = self.settle().keys()
+        for consumer in self.held().keys() - known:
+            self.placement.delete(f"/allocations/{consumer}")
+
     def tidy(self) -> None:
         """Away with what tests made, and every host enabled."""
         self.enable_all()

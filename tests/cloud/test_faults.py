@@ -106,7 +106,7 @@ def test_a_compute_that_dies_in_a_migration_fails_the_action_and_loses_nothing(
         lambda: all(s["state"] == "up" for s in uneven.services().values()), "all hosts are up", 90
     )
     uneven.enable_all()
-    uneven.settle()
+    uneven.forget_orphans()
     uneven.delete(uuid)
     again = audited(rest, "server_consolidation", "vm_workload_consolidation")
     assert again["state"] == "SUCCEEDED", again["status_message"]

@@ -102,9 +102,7 @@ def differences(system, clouds_yaml, token):
 
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("count", [30, pytest.param(300, marks=pytest.mark.slow)])
-def test_after_random_operations_the_model_equals_a_fresh_read(
-    cloud, differences, record_property, count
-):
+def test_after_random_operations_the_model_equals_a_fresh_read(cloud, differences, request, count):
     cloud.enable_all()
     operations = RandomOperations(cloud, seed=count)
     try:
@@ -121,9 +119,11 @@ def test_after_random_operations_the_model_equals_a_fresh_read(
         except AssertionError as error:
             raise AssertionError(f"{found} after {operations.done}") from error
         operations.confirm_all()
-        eventually(lambda: not cloud.disagreements(), "Nova and Placement agree", 60)
+        cloud.await_agreement()
     finally:
         cloud.enable_all()
         operations.clean()
-    record_property("operations", dict(operations.done))
-    record_property("refused", dict(operations.refused))
+    request.node.user_properties += [
+        ("operations", str(dict(operations.done))),
+        ("refused", str(dict(operations.refused))),
+    ]

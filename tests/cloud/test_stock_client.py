@@ -54,7 +54,7 @@ def moves(actions):
 def assert_healthy(cloud):
     servers = cloud.servers().values()
     assert not [server.name for server in servers if server.status == "ERROR"]
-    eventually(lambda: not cloud.disagreements(), "Nova and Placement agree", 30)
+    cloud.await_agreement()
 
 
 def disabled(cloud, reason):

@@ -289,7 +289,9 @@ class AuditRunner:
 
         async def end(session: Session) -> None:
             if audit.audit_type is AuditType.CONTINUOUS:
-                following = schedule.next_run(audit, self._clock.now())
+                # as it is now: its interval may have been changed while it ran
+                current = await session.audits.get(audit.uuid, show_deleted=True)
+                following = schedule.next_run(current, self._clock.now())
                 await session.audits.update(
                     audit.uuid,
                     {"next_run_time": following, "status_message": message},
