@@ -208,7 +208,10 @@ async def fill(store: Store, given: dict[str, Any]) -> None:
                         action_plan_id=plan.id,
                         action_type="sleep" if number % 2 else "nop",
                         state=ActionState(state),
-                        input_parameters={"message": f"action {number}"},
+                        input_parameters={
+                            "message": f"action {number}",
+                            **({"resource_id": item["on"][number]} if "on" in item else {}),
+                        },
                         parents=parents,
                     )
                 )

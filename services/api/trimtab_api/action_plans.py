@@ -5,20 +5,24 @@ from __future__ import annotations
 from trimtab_api import idents
 from trimtab_api.ports import Deps
 from trimtab_common.domain import lifecycle
-from trimtab_common.domain.errors import FailedPrecondition
+from trimtab_common.domain.errors import Conflict, FailedPrecondition
 from trimtab_common.domain.lifecycle import Actor, PlanState
 from trimtab_common.domain.records import ActionPlan
 from trimtab_common.domain.resources import ACTION_PLANS
-from trimtab_common.store import Session
+from trimtab_common.store import Session, running_plan_beside
 
 
 async def start(deps: Deps, ident: str) -> ActionPlan:
-    """Launches a RECOMMENDED plan: PENDING in the record, applier woken (A-064)."""
+    """Launches a RECOMMENDED plan: PENDING in the record, applier woken (A-064).
+
+    FailedPrecondition: it is in another state. Conflict: it overlaps a running plan (A-087).
+    """
 
     async def work(session: Session) -> ActionPlan:
         plan = await session.action_plans.get(idents.parse(ACTION_PLANS, ident))
         if plan.state is not PlanState.RECOMMENDED:
             raise FailedPrecondition(f"Couldn't start when state is '{plan.state}'.")
+        await _check_alone(session, plan)
         return await session.action_plans.transition(
             plan.uuid, to=PlanState.PENDING, actor=Actor.API, source=PlanState.RECOMMENDED
         )
@@ -34,6 +38,8 @@ async def set_state(deps: Deps, ident: str, wanted: str) -> ActionPlan:
     async def work(session: Session) -> ActionPlan:
         plan = await session.action_plans.get(idents.parse(ACTION_PLANS, ident))
         target = _target_state(plan, wanted)
+        if target is PlanState.PENDING:
+            await _check_alone(session, plan)
         return await session.action_plans.transition(
             plan.uuid, to=target, actor=Actor.API, source=plan.state
         )
@@ -67,6 +73,15 @@ async def delete(deps: Deps, ident: str) -> None:
         await session.action_plans.soft_delete(plan.uuid, actor=Actor.API)
 
     await deps.store.transact(work)
+
+
+async def _check_alone(session: Session, plan: ActionPlan) -> None:
+    running = await running_plan_beside(session, plan)
+    if running is not None:
+        raise Conflict(
+            f"Action plan {running.uuid} is {running.state} and changes some of the same resources. "
+            "Start this one when that has ended, or skip the actions that both hold."
+        )
 
 
 def _target_state(plan: ActionPlan, wanted: str) -> PlanState:

@@ -17,8 +17,15 @@ from trimtab_common.domain.errors import Conflict, NotFound, TrimtabError
 from trimtab_common.domain.lifecycle import Actor, AuditState, AuditType, PlanState
 from trimtab_common.domain.records import ActionPlan, Audit, Lease
 from trimtab_common.runtime.clock import Clock
-from trimtab_common.store import Query, Session, Store, StoreBusy, StoreUnreachable
-from trimtab_decision import counters, overlap, schedule
+from trimtab_common.store import (
+    Query,
+    Session,
+    Store,
+    StoreBusy,
+    StoreUnreachable,
+    running_plan_beside,
+)
+from trimtab_decision import counters, schedule
 from trimtab_decision.claims import Claim, Claims
 from trimtab_decision.errors import AuditGone
 from trimtab_decision.recommendation import Recommendation, Recommender, plan_uuid
@@ -249,7 +256,7 @@ class AuditRunner:
             audit = await session.audits.get(claim.audit.uuid, show_deleted=True)
             if audit.state is not AuditState.ONGOING:
                 raise AuditGone(f"Audit {audit.uuid} is {audit.state}; its plan is not launched.")
-            running = await overlap.running_plan_beside(session, plan)
+            running = await running_plan_beside(session, plan)
             if running is None:
                 return await self._move(session, plan, PlanState.PENDING, claim.lease)
             message = f"An action plan is currently running: {running.uuid}"

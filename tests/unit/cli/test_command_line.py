@@ -89,6 +89,8 @@ def test_the_policy_sample_holds_the_rules_with_their_defaults(tmp_path):
     ],
     ids=["above", "zero", "inside", "a file", "no url", "no folder", "broken"],
 )
+# aiosqlite's thread of a connection that could not be opened may answer after the loop is closed
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_up_says_in_one_line_what_cannot_be_used(arguments, words, tmp_path):
     file, free, broken = (tmp_path / name for name in ("file", "free", "broken"))
     file.write_text("x")

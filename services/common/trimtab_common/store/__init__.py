@@ -5,9 +5,18 @@ transactions. State changes are compare-and-set along `domain.lifecycle`; every 
 notification describes writes its outbox row in the same transaction.
 """
 
+from trimtab_common.store.overlap import running_plan_beside
 from trimtab_common.store.query import Query
 from trimtab_common.store.retry import StoreBusy, StoreUnreachable
 from trimtab_common.store.session import Session
 from trimtab_common.store.store import Store, open_store
 
-__all__ = ["Query", "Session", "Store", "StoreBusy", "StoreUnreachable", "open_store"]
+__all__ = [
+    "Query",
+    "Session",
+    "Store",
+    "StoreBusy",
+    "StoreUnreachable",
+    "open_store",
+    "running_plan_beside",
+]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from trimtab_common.domain.lifecycle import PlanState
+from trimtab_common.domain.lifecycle import ActionState, PlanState
 from trimtab_common.domain.records import Action, ActionPlan
-from trimtab_common.store import Query, Session
+from trimtab_common.store.query import Query
+from trimtab_common.store.session import Session
 
 RUNNING = (PlanState.PENDING, PlanState.ONGOING, PlanState.CANCELLING)
 
@@ -23,7 +24,11 @@ async def running_plan_beside(session: Session, plan: ActionPlan) -> ActionPlan 
 
 
 def resources(actions: list[Action]) -> set[str]:
-    """What the actions change: servers, hosts, volumes, by the id or name that they carry."""
+    """What the actions change: servers, hosts, volumes, by the id or name that they carry.
+
+    A skipped action changes nothing: an operator may skip what overlaps and launch the rest.
+    """
     keys = ("resource_id", "resource_name")
-    found = {action.input_parameters.get(key) for action in actions for key in keys}
+    live = [action for action in actions if action.state is not ActionState.SKIPPED]
+    found = {action.input_parameters.get(key) for action in live for key in keys}
     return {str(one) for one in found if one}
