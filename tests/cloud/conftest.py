@@ -18,8 +18,9 @@ import pytest
 from real_cloud import RealCloud
 
 from trimtab_cli import ports
+from trimtab_cli.configuration import SystemSpec
 from trimtab_cli.rest import RestClient
-from trimtab_cli.system import System, SystemSpec, running
+from trimtab_cli.system import System, running
 
 HERE = Path(__file__).parent
 STOCK_CLIENT = HERE.parent.parent / "build" / "stock-client" / "bin" / "openstack"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from trimtab_cli import ports
+from trimtab_cli.configuration import SystemSpec
 from trimtab_cli.rest import RestClient
-from trimtab_cli.system import System, SystemSpec, running
+from trimtab_cli.system import System, running
 
 
 @pytest.fixture(scope="session")

@@ -6,20 +6,26 @@ A second system on its own row of ports, before the fake cloud's Keystone. No au
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from trimtab.audit.v1 import audit_pb2, audit_pb2_grpc
 from trimtab.model.v1 import model_pb2, model_pb2_grpc
 from trimtab.ops.v1 import ops_pb2, ops_pb2_grpc
 from trimtab_cli import ports
-from trimtab_cli.system import SystemSpec, running
+from trimtab_cli.configuration import SystemSpec
+from trimtab_cli.system import running
 
+TOKEN_LIFE_S = 30
 NO_ENTRY = "The request you have made requires authentication."
 
 
@@ -29,7 +35,8 @@ def guarded(tmp_path_factory):
         state_dir=Path(tmp_path_factory.mktemp("guarded")),
         ports=ports.free_row(),
         auth="keystone",
-        fakecloud_args=("--hosts", "2", "--servers", "4"),
+        fakecloud_args=("--hosts", "2", "--servers", "4", "--token-seconds", f"{TOKEN_LIFE_S}"),
+        max_stream_age_s=2,
         extra_config="[keystone_authtoken]\ntoken_cache_time = 1\n",
     )
     with running(spec, say=lambda _line: None) as started:
@@ -60,6 +67,12 @@ def token(guarded):
     return login
 
 
+@pytest.fixture(scope="module", autouse=True)
+def first_token(token):
+    """Taken when the system starts, so that it ends before the last test does."""
+    return token("admin")
+
+
 @pytest.fixture(scope="module")
 def channel(guarded):
     with grpc.insecure_channel(f"127.0.0.1:{guarded.ports.gateway}") as opened:
@@ -69,11 +82,11 @@ def channel(guarded):
 @pytest.fixture(scope="module")
 def intruders(guarded, token):
     """Those who are refused: metadata by name."""
-    expired = token("member")
+    revoked = token("member")
     httpx.post(f"{guarded.fakecloud_url}/control/tokens/revoke", json={"user": "member"})
     return {
         "no token": {},
-        "a token that ended": {"x-auth-token": expired},
+        "a revoked token": {"x-auth-token": revoked},
         "a token of another role": {"x-auth-token": token("reader")},
     }
 
@@ -112,7 +125,7 @@ CALLS = {
     ("who", "code"),
     [
         ("no token", grpc.StatusCode.UNAUTHENTICATED),
-        ("a token that ended", grpc.StatusCode.UNAUTHENTICATED),
+        ("a revoked token", grpc.StatusCode.UNAUTHENTICATED),
         ("a token of another role", grpc.StatusCode.PERMISSION_DENIED),
     ],
 )
@@ -131,7 +144,7 @@ def test_a_grpc_call_is_refused(channel, intruders, call, who, code):
     ("who", "status", "fault"),
     [
         ("no token", 401, NO_ENTRY),
-        ("a token that ended", 401, NO_ENTRY),
+        ("a revoked token", 401, NO_ENTRY),
         (
             "a token of another role",
             403,
@@ -179,3 +192,65 @@ def test_an_unmodified_triton_client_infers_with_a_token(guarded, token):
     )
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout) == [[1, 0, 100, 0, 0]]
+
+
+def eventually(check, limit_s):
+    deadline = time.monotonic() + limit_s
+    while not check():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.1)
+
+
+def test_a_stream_ends_after_its_age_and_goes_on_where_it_was(channel, token):
+    metadata = (("x-auth-token", token("admin")),)
+    watch = model_pb2_grpc.ModelServiceStub(channel).WatchModel
+    seen = list(watch(model_pb2.WatchModelRequest(), timeout=20, metadata=metadata))
+    assert seen[0].WhichOneof("event") == "begin"
+    again = model_pb2.WatchModelRequest(resume_token=seen[-1].resume_token)
+    first = next(iter(watch(again, timeout=10, metadata=metadata)))
+    assert first.WhichOneof("event") != "begin"
+
+
+def test_without_api_nobody_comes_in(guarded, channel, token):
+    metadata = (("x-auth-token", token("admin")),)
+    api = guarded.child("api")
+    os.kill(api.pid, signal.SIGKILL)
+    api.process.wait(10)
+    try:
+        for call in (model, metrics, infer):
+            with pytest.raises(grpc.RpcError) as refused:
+                call(channel, metadata)
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert refused.value.details() == (
+                "Your token cannot be checked at the moment. Try again in a few seconds."
+            )
+    finally:
+        api.start()
+        guarded._await_grpc("api")
+
+
+def test_the_question_of_the_edge_cannot_be_asked_through_it(guarded, token):
+    answer = httpx.post(
+        f"{guarded.url}/_authz/trimtab.model.v1.ModelService/WatchModel",
+        headers={"x-auth-token": token("admin")},
+    )
+    assert answer.status_code == 404
+
+
+def test_grpc_health_needs_no_token(channel):
+    answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.req("A-033")
+def test_a_token_ends_while_it_is_in_use(guarded, channel, first_token):
+    metadata = {"x-auth-token": first_token}
+    url = f"{guarded.url}/v1/audits"
+    eventually(lambda: httpx.get(url, headers=metadata).status_code == 401, TOKEN_LIFE_S + 15)
+    fault = json.loads(httpx.get(url, headers=metadata).json()["error_message"])
+    assert fault == {"faultcode": "Client", "faultstring": NO_ENTRY, "debuginfo": None}
+    for call in CALLS:
+        with pytest.raises(grpc.RpcError) as refused:
+            call(channel, tuple(metadata.items()))
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert refused.value.details() == NO_ENTRY

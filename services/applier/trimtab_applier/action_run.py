@@ -18,8 +18,11 @@ from trimtab_applier.errors import ActionFailed, ActionSkipped, LeaseLost, statu
 from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.domain.lifecycle import ActionState
 from trimtab_common.domain.records import Action
+from trimtab_common.store import StoreBusy, StoreUnreachable
 
 log = structlog.get_logger(__name__)
+_BEYOND = (LeaseLost, StoreBusy, StoreUnreachable)
+"""They say nothing about the action: the run ends, and whoever resumes it looks."""
 
 
 class ActionRun:
@@ -56,7 +59,7 @@ class ActionRun:
         except ActionSkipped as skip:
             message = f"Action was skipped automatically: {skip.message}"
             return await self._end(ActionState.SKIPPED, message)
-        except LeaseLost:
+        except _BEYOND:
             raise
         except Exception as error:  # noqa: BLE001, what a plug-in raises is its action's failure
             message = f"Action failed in pre_condition: {why(error)}"
@@ -122,7 +125,7 @@ class ActionRun:
         if self._work.cancelled():
             return ActionFailed("it was stopped")
         error = self._work.exception()
-        if isinstance(error, LeaseLost):
+        if isinstance(error, _BEYOND):
             raise error
         if error is not None:
             foreign = None if isinstance(error, TrimtabError) else error
@@ -144,7 +147,7 @@ class ActionRun:
     async def _abort(self, plugin: ActionPlugin) -> ActionState:
         try:
             undone = await plugin.abort()
-        except LeaseLost:
+        except _BEYOND:
             raise
         except Exception as error:  # noqa: BLE001, what a plug-in raises is its abort's failure
             message = f"Action failed in abort: {why(error)}"

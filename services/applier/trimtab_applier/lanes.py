@@ -26,9 +26,13 @@ class Lanes:
         if full is not None:
             self._waiting[full].append(uuid)
             return False
+        self.hold(uuid, lanes)
+        return True
+
+    def hold(self, uuid: str, lanes: tuple[str, ...]) -> None:
+        """Takes a place in each lane, full or not: what was running before a restart still is."""
         self._inside.update(lanes)
         self._lanes_of[uuid] = lanes
-        return True
 
     def leave(self, uuid: str) -> None:
         """Gives the places back."""

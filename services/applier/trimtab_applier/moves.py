@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from trimtab_common.domain.errors import TrimtabError
+from trimtab_common.domain.errors import TrimtabError, Unavailable
 from trimtab_common.openstack.nova_writes import MigrationView, NovaWrites, ServerView
 from trimtab_common.runtime.clock import Clock
 
@@ -106,10 +106,13 @@ class MoveWatcher:
                 continue
             try:
                 views = await self._read([watch for watch, _ in served])
-            except Exception as error:
-                if not isinstance(error, TrimtabError):
-                    log.exception("moves not read")
+            except TrimtabError as error:
                 _answer(served, error)
+            except Exception as error:  # an answer that no Nova gives; it is recorded
+                log.exception("moves not read")
+                _answer(
+                    served, Unavailable(f"Nova's answer cannot be read: {type(error).__name__}")
+                )
             else:
                 _answer(served, views)
 
@@ -143,13 +146,13 @@ class MoveWatcher:
 
 def _answer(
     served: list[tuple[MoveWatch, list[asyncio.Future[MoveView]]]],
-    outcome: list[MoveView] | Exception,
+    outcome: list[MoveView] | TrimtabError,
 ) -> None:
     for place, (_, waiters) in enumerate(served):
         for waiter in waiters:
             if waiter.done():
                 continue
-            if isinstance(outcome, Exception):
+            if isinstance(outcome, TrimtabError):
                 waiter.set_exception(outcome)
             else:
                 waiter.set_result(outcome[place])

@@ -102,6 +102,7 @@ class PlanRun:
         rule = self._settings.rule_of(plan.strategy_name)
         frontier = Frontier(graph, self._states, rule)
         for uuid in self._in_state(ActionState.ONGOING, ActionState.CANCELLING):
+            self._lanes.hold(uuid, self._lanes_of(uuid))
             self._start(uuid, group)
         while True:
             await self._skip_ignored(frontier)

@@ -11,9 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from trimtab_cli import picture
+from trimtab_cli.configuration import SystemSpec
 from trimtab_cli.ports import Ports
 from trimtab_cli.rest import RestClient, RestError
-from trimtab_cli.system import SystemSpec, running
+from trimtab_cli.system import running
 
 AUDIT_TIMEOUT_S = 60.0
 PLAN_TIMEOUT_S = 180.0

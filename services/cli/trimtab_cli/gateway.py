@@ -14,6 +14,8 @@ import yaml
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_STREAM_AGE_S = 3600
+STREAM_GRACE_S = 60
+"""Services end their streams themselves, in order; Envoy can only cut off what goes on after that."""
 NOT_CHECKED = "Your token cannot be checked at the moment. Try again in a few seconds."
 NOT_REACHABLE = "The service is not reachable at the moment. Try again in a few seconds."
 
@@ -53,7 +55,7 @@ def render(settings: GatewaySettings) -> str:
         "admin_port": str(settings.admin_port),
         "descriptors": str(_packaged("descriptors.binpb")),
         "max_body_bytes": str(MAX_BODY_BYTES),
-        "max_stream_age_s": str(settings.max_stream_age_s),
+        "max_stream_age_s": str(settings.max_stream_age_s + STREAM_GRACE_S),
         "error_413": "REPLY413",
         "error_503": "REPLY503",
         "text_503": NOT_REACHABLE,

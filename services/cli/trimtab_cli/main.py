@@ -11,12 +11,20 @@ from typing import Any, NoReturn
 import click
 
 from trimtab_cli import audits, databases, gateway, models, plans, policies, simulation
+from trimtab_cli.configuration import SystemSpec
 from trimtab_cli.demo import demo as run_demo
 from trimtab_cli.output import console
-from trimtab_cli.ports import DEFAULT_BASE, DEFAULT_FAKECLOUD, Ports
+from trimtab_cli.ports import (
+    DEFAULT_BASE,
+    DEFAULT_FAKECLOUD,
+    LAST_PORT,
+    METRICS_OFFSET,
+    ROW_LENGTH,
+    Ports,
+)
 from trimtab_cli.processes import StartError
 from trimtab_cli.rest import RestError
-from trimtab_cli.system import SystemSpec, running
+from trimtab_cli.system import running
 from trimtab_cli.target import Target
 
 WATCH_CHILDREN_S = 1.0
@@ -47,13 +55,26 @@ main.add_command(policies.group)
 
 
 def _ports(base: int, fakecloud: int) -> Ports:
+    if base <= fakecloud < base + ROW_LENGTH:
+        raise click.UsageError(
+            f"--fakecloud-port {fakecloud} lies inside the row {base} to {base + ROW_LENGTH - 1} "
+            "of --base-port; choose one outside."
+        )
     return Ports(base=base, fakecloud=fakecloud)
 
 
 def base_port_options(command: Any) -> Any:
     """Adds the options that move the whole row of ports."""
-    command = click.option("--base-port", default=DEFAULT_BASE, show_default=True)(command)
-    return click.option("--fakecloud-port", default=DEFAULT_FAKECLOUD, show_default=True)(command)
+    base = click.IntRange(1024, LAST_PORT - METRICS_OFFSET - ROW_LENGTH)
+    command = click.option("--base-port", type=base, default=DEFAULT_BASE, show_default=True)(
+        command
+    )
+    return click.option(
+        "--fakecloud-port",
+        type=click.IntRange(1024, LAST_PORT),
+        default=DEFAULT_FAKECLOUD,
+        show_default=True,
+    )(command)
 
 
 @main.command()
@@ -70,6 +91,18 @@ def base_port_options(command: Any) -> Any:
     type=click.Choice(["keystone", "none"]),
     help="Who may call; default: keystone with --cloud, none with the fake cloud.",
 )
+@click.option(
+    "--rabbit-url",
+    envvar="TRIMTAB_RABBIT_URL",
+    help="Broker of Nova's notifications (rabbit://user:password@host:5672/); default: polling.",
+)
+@click.option(
+    "--config-file",
+    "config_files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="Your own settings for all services, read after ours. Repeatable.",
+)
 @base_port_options
 def up(
     *,
@@ -80,6 +113,8 @@ def up(
     state_dir: Path | None,
     database: str | None,
     auth: str | None,
+    rabbit_url: str | None,
+    config_files: tuple[Path, ...],
     base_port: int,
     fakecloud_port: int,
 ) -> None:
@@ -95,6 +130,8 @@ def up(
         fakecloud_args=tuple(contents),
         database=database,
         auth=auth,
+        rabbit_url=rabbit_url,
+        config_files=config_files,
     )
     try:
         with running(spec, say=console.print) as system:

@@ -74,7 +74,10 @@ def save(obj: Any, file: Path) -> None:
         except grpc.RpcError as error:
             click.echo(f"saved without measured load: {explain(error, obj.address)}", err=True)
             metrics = None
-    saved_model.save_model(file, snapshot, metrics)
+    try:
+        saved_model.save_model(file, snapshot, metrics)
+    except OSError as error:
+        raise click.ClickException(f"Cannot write {file}: {error.strerror}") from error
     click.echo(f"{file}: {snapshot.n_hosts} hosts, {snapshot.n_servers} servers")
 
 

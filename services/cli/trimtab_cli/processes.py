@@ -38,10 +38,12 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
     started_at: float = field(default=0.0)
+    log_offset: int = 0
 
     def start(self) -> None:
         """Starts it, its output appended to the log."""
         with self.log.open("ab") as output:
+            self.log_offset = output.tell()
             self.process = subprocess.Popen(  # noqa: S603, our own commands
                 list(self.command),
                 stdin=subprocess.DEVNULL,
@@ -58,8 +60,12 @@ class Child:
         return self.process.pid if self.process and self.process.poll() is None else 0
 
     def tail(self, lines: int = 15) -> str:
-        """The end of its log."""
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        """The end of what it wrote since it was last started."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as written:
+            written.seek(self.log_offset)
+            text = written.read().decode(errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 
     def check(self) -> None:

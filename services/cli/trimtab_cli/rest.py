@@ -24,7 +24,10 @@ class RestClient:
         self._http = httpx.Client(
             base_url=base_url,
             timeout=TIMEOUT_S,
-            headers={"OpenStack-API-Version": "infra-optim latest", "X-Auth-Token": token or "none"},
+            headers={
+                "OpenStack-API-Version": "infra-optim latest",
+                "X-Auth-Token": token or "none",
+            },
         )
 
     def close(self) -> None:

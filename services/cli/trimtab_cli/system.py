@@ -8,38 +8,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from sqlalchemy.exc import SQLAlchemyError
 
-from trimtab_cli import gateway
-from trimtab_cli.ports import Ports
+from trimtab_cli import configuration, gateway
+from trimtab_cli.configuration import SystemSpec
 from trimtab_cli.processes import Child, StartError, Supervisor
+from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.store.migrate import upgrade
 
 SERVICES = ("collector", "scoring", "decision", "applier", "api")
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.05
-ACTIONS_AT_ONCE = 16  # they wait for Nova, not for a processor; the planner bounds them first
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SystemSpec:
-    """What to start. `cloud` None means the fake cloud, shaped by `fakecloud_args`.
-
-    `auth`: keystone or none; None means keystone before a real cloud, none before the fake one.
-    """
-
-    state_dir: Path
-    ports: Ports = field(default_factory=Ports)
-    cloud: str | None = None
-    auth: str | None = None
-    fakecloud_args: tuple[str, ...] = ("--hosts", "8", "--servers", "40")
-    extra_config: str = ""
-    database: str | None = None
 
 
 class System:
@@ -58,10 +42,6 @@ class System:
         return f"http://127.0.0.1:{self.ports.gateway}"
 
     @property
-    def _database(self) -> str:
-        return self.spec.database or f"sqlite+aiosqlite:///{self.spec.state_dir}/trimtab.db"
-
-    @property
     def asgi_url(self) -> str:
         """The ASGI door of api."""
         return f"http://127.0.0.1:{self.ports.api_http}"
@@ -70,9 +50,6 @@ class System:
     def fakecloud_url(self) -> str:
         """The fake cloud, when there is one."""
         return f"http://127.0.0.1:{self.ports.fakecloud}"
-
-    def _address(self, service: str) -> str:
-        return f"127.0.0.1:{self.ports.grpc(service)}"
 
     def child(self, name: str) -> Child:
         """The supervised process of this name."""
@@ -86,19 +63,36 @@ class System:
                 f"these ports are already in use: {', '.join(map(str, taken))}. Stop what listens "
                 "there (another `trimtab up`?) or choose another row with --base-port."
             )
-        (self.spec.state_dir / "logs").mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
+        try:
+            (self.spec.state_dir / "logs").mkdir(parents=True, exist_ok=True)
+            ours = configuration.write(self.spec)
+        except OSError as error:
+            raise StartError(
+                f"cannot write to the state directory {self.spec.state_dir}: {error.strerror}. "
+                "Choose another one with --state-dir."
+            ) from error
+        self._make_database()
         if self.spec.cloud is None:
             self._start_fakecloud()
-        config = self._write_config()
-        asyncio.run(upgrade(self._database))
+        files = [f"--config-file={path}" for path in (ours, *self.spec.config_files)]
         for name in SERVICES:
-            self._spawn(name, [str(_bin(f"trimtab-{name}")), "--config-file", str(config)])
+            self._spawn(name, [str(_bin(f"trimtab-{name}")), *files])
         self._start_envoy()
         for name in SERVICES:
             self._await_grpc(name)
         self._await_http("gateway", f"{self.url}/")
         self._say(f"everything answers after {time.monotonic() - began:.1f} s")
+
+    def _make_database(self) -> None:
+        try:
+            asyncio.run(upgrade(configuration.database_of(self.spec)))
+        except (TrimtabError, SQLAlchemyError) as error:
+            problem = str(getattr(error, "orig", None) or error)
+            raise StartError(
+                f"cannot use the database: {problem}. Give another one with --database, "
+                "or move a broken file away."
+            ) from error
 
     def stop(self) -> None:
         """Stops all that was started."""
@@ -116,6 +110,8 @@ class System:
                 str(_bin("trimtab-fakecloud")),
                 *("--port", str(self.ports.fakecloud), "--clouds-yaml", str(clouds)),
                 *self.spec.fakecloud_args,
+                *(("--rabbit-url", self.spec.rabbit_url) if self.spec.rabbit_url else ()),
+                *("--notification-exchange", configuration.exchange_of(self.spec)),
             ],
         )
         self._await_http("fakecloud", f"{self.fakecloud_url}/control/state")
@@ -134,10 +130,11 @@ class System:
                 gateway.GatewaySettings(
                     port=self.ports.gateway,
                     admin_port=self.ports.admin,
-                    api=self._address("api"),
+                    api=self.ports.address("api"),
                     api_http=f"127.0.0.1:{self.ports.api_http}",
-                    collector=self._address("collector"),
-                    scoring=self._address("scoring"),
+                    max_stream_age_s=self.spec.max_stream_age_s,
+                    collector=self.ports.address("collector"),
+                    scoring=self.ports.address("scoring"),
                 )
             )
         )
@@ -148,32 +145,6 @@ class System:
                 "--disable-hot-restart",  # its socket would be the only thing two systems share
             ],
         )
-
-    def _write_config(self) -> Path:
-        """The one configuration file that all services read."""
-        ports, cloud = self.ports, self.spec.cloud or "watcher"
-        addresses = "\n".join(f"{n} = {self._address(n)}" for n in SERVICES if n != "api")
-        auth = self.spec.auth or ("none" if self.spec.cloud is None else "keystone")
-        text = f"""\
-[database]
-connection = {self._database}
-[trimtab]
-api_http = 127.0.0.1:{ports.api_http}
-api_grpc = 127.0.0.1:{ports.grpc("api")}
-{addresses}
-cloud = {cloud}
-[api]
-auth = {auth}
-[prometheus_client]
-host = 127.0.0.1
-port = {ports.fakecloud if self.spec.cloud is None else 9090}
-[watcher_workflow_engines.taskflow]
-max_workers = {ACTIONS_AT_ONCE}
-{self.spec.extra_config}
-"""
-        path = self.spec.state_dir / "trimtab.conf"
-        path.write_text(text)
-        return path
 
     def _await_grpc(self, name: str) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from trimtab_common.domain.errors import InvalidArgument
 
+_MAX_DIGITS = 18
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -29,7 +31,7 @@ class Token:
     def parse(cls, text: str) -> Token:
         """The token of its text. InvalidArgument when it is none of ours."""
         epoch, _, revision = text.rpartition("/")
-        if not epoch or not revision.isdecimal():
+        if not epoch or not revision.isdecimal() or len(revision) > _MAX_DIGITS:
             raise InvalidArgument(
                 f"{text!r} is not a resume token; take one from a message of this stream, or none."
             )

@@ -61,7 +61,7 @@ async def watch(
                 beat_at = now + limits.heartbeat_s
                 yield heartbeat(live).SerializeToString()
             else:
-                await wait_for(changed, beat_at - now)
+                await wait_for(changed, min(beat_at, end_at) - now)
 
 
 def heartbeat(live: LiveModel) -> model_pb2.WatchModelResponse:

@@ -246,12 +246,18 @@ class AuditRunner:
         """A-085: PENDING, for applier to take; A-086: SUPERSEDED beside a running plan."""
         if not claim.audit.auto_trigger or plan.state is not PlanState.RECOMMENDED:
             return plan
-        async with self._store.write() as session:
+
+        async def launch(session: Session) -> ActionPlan:
+            audit = await session.audits.get(claim.audit.uuid, show_deleted=True)
+            if audit.state is not AuditState.ONGOING:
+                raise AuditGone(f"Audit {audit.uuid} is {audit.state}; its plan is not launched.")
             running = await overlap.running_plan_beside(session, plan)
             if running is None:
                 return await self._move(session, plan, PlanState.PENDING, claim.lease)
             message = f"An action plan is currently running: {running.uuid}"
             return await self._move(session, plan, PlanState.SUPERSEDED, claim.lease, message)
+
+        return await self._store.transact(launch)
 
     async def _move(
         self,
@@ -273,9 +279,12 @@ class AuditRunner:
     async def _succeed(self, claim: Claim, plan: ActionPlan, message: str | None) -> None:
         """The audit's run is over. `message`: what the strategy has to say, in no way an error."""
         audit = claim.audit
-        async with self._store.write() as session:
+
+        async def end(session: Session) -> None:
             if audit.audit_type is AuditType.CONTINUOUS:
-                following = schedule.next_run(audit, self._clock.now())
+                # as it is now: its interval may have been changed while it ran
+                current = await session.audits.get(audit.uuid, show_deleted=True)
+                following = schedule.next_run(current, self._clock.now())
                 await session.audits.update(
                     audit.uuid,
                     {"next_run_time": following, "status_message": message},
@@ -291,6 +300,8 @@ class AuditRunner:
                     next_run_time=None,
                     status_message=message,
                 )
+
+        await self._store.transact(end)
         counters.AUDIT_RUNS.labels("succeeded").inc()
         log.info("audit run succeeded", plan=plan.uuid, plan_state=str(plan.state))
         if plan.state is PlanState.PENDING:
@@ -300,16 +311,19 @@ class AuditRunner:
         counters.AUDIT_RUNS.labels("failed").inc()
         trace = error.details.get("trace")
         log.error("audit failed", reason=error.reason, problem=error.message, trace=trace)
+
+        async def end(session: Session) -> None:
+            await session.audits.transition(
+                claim.audit.uuid,
+                to=AuditState.FAILED,
+                actor=Actor.DECISION,
+                source=AuditState.ONGOING,
+                fence=claim.lease,
+                status_message=error.message,
+                next_run_time=None,
+            )
+
         try:
-            async with self._store.write() as session:
-                await session.audits.transition(
-                    claim.audit.uuid,
-                    to=AuditState.FAILED,
-                    actor=Actor.DECISION,
-                    source=AuditState.ONGOING,
-                    fence=claim.lease,
-                    status_message=error.message,
-                    next_run_time=None,
-                )
+            await self._store.transact(end)
         except Conflict as lost:
             log.info("audit run given up", problem=lost.message)

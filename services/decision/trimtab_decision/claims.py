@@ -157,16 +157,16 @@ class Claims:
 
     async def renew(self, claim: Claim) -> Claim | None:
         """The claim with a later end; None when it was lost or the audit is no longer ONGOING."""
-        async with self._store.write() as session:
+
+        async def work(session: Session) -> Claim | None:
             lease = await session.leases.renew(claim.lease, self._settings.lease_s)
             if lease is None:
                 return None
             audit = await session.audits.get(claim.audit.uuid, show_deleted=True)
-        if audit.state is not AuditState.ONGOING:
-            return None
-        return replace(claim, lease=lease)
+            return replace(claim, lease=lease) if audit.state is AuditState.ONGOING else None
+
+        return await self._store.transact(work)
 
     async def release(self, claim: Claim) -> None:
         """Lets another replica take it at once."""
-        async with self._store.write() as session:
-            await session.leases.release(claim.lease)
+        await self._store.transact(lambda session: session.leases.release(claim.lease))

@@ -9,7 +9,7 @@ import grpc
 
 from trimtab.model.v1 import metrics_pb2 as pb
 from trimtab.model.v1 import metrics_pb2_grpc
-from trimtab_common.domain.errors import FailedPrecondition, TrimtabError
+from trimtab_common.domain.errors import FailedPrecondition, InvalidArgument, TrimtabError
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_common.runtime.errors import from_rpc_error
 from trimtab_common.wire import metrics_codec
@@ -77,7 +77,9 @@ class CollectorMetrics:
 def _translated(error: TrimtabError) -> TrimtabError:
     if isinstance(error, FailedPrecondition):
         return MetricNotAvailable(error.message)
+    if isinstance(error, InvalidArgument):
+        return error
     return CollectorUnreachable(
-        f"Metrics cannot be read: {error.message}. "
+        f"Metrics cannot be read: {error.message.rstrip('.')}. "
         "Create the audit again when collector and its datasource answer."
     )

@@ -12,8 +12,7 @@ SERVICE_NAME = "watcher-decision-engine"
 
 async def beat(store: Store, host: str) -> None:
     """Says that this host's decision service is alive; the first beat makes its row."""
-    async with store.write() as session:
-        await session.services.beat(SERVICE_NAME, host)
+    await store.transact(lambda session: session.services.beat(SERVICE_NAME, host))
 
 
 async def alive_hosts(session: Session, since: datetime) -> frozenset[str]:

@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_decision.framework.strategy import Strategy
 
 DEFAULT_PERIOD_S = 300
 DEFAULT_GRANULARITY_S = 300
+_MAX_S = 2**31 - 1
+"""What the contract of collector can carry."""
 DEFAULT_AGGREGATE = "mean"
 
 
@@ -61,6 +64,7 @@ def queries_for(strategy: type[Strategy], parameters: Mapping[str, Any]) -> list
 
     `periods` and `aggregation_method` may be one value, or one for instances and one for
     compute nodes; the deprecated key `node` overrides `compute_node` when set (B-133).
+    InvalidArgument: a number of seconds that no datasource can serve.
     """
     optional = set(strategy.optional_metrics)
     return [
@@ -69,15 +73,27 @@ def queries_for(strategy: type[Strategy], parameters: Mapping[str, Any]) -> list
             aggregate=str(
                 _of_kind(parameters.get("aggregation_method"), metric) or DEFAULT_AGGREGATE
             ),
-            period_s=int(
-                _of_kind(parameters.get("periods", parameters.get("period")), metric)
-                or DEFAULT_PERIOD_S
-            ),
-            granularity_s=int(parameters.get("granularity") or DEFAULT_GRANULARITY_S),
+            period_s=_seconds(
+                "period", _of_kind(parameters.get("periods", parameters.get("period")), metric)
+            )
+            or DEFAULT_PERIOD_S,
+            granularity_s=_seconds("granularity", parameters.get("granularity"))
+            or DEFAULT_GRANULARITY_S,
             is_optional=metric in optional,
         )
         for metric in strategy.metrics()
     ]
+
+
+def _seconds(name: str, value: float | None) -> int:
+    """Whole seconds, 1 when less than one is asked for; 0 asks for the default."""
+    if not value:
+        return 0
+    if not 0 < value <= _MAX_S:
+        raise InvalidArgument(
+            f"Parameter {name} is {value:g} seconds; it must be above 0 and at most {_MAX_S}."
+        )
+    return max(1, int(value))
 
 
 def _of_kind(value: Any, metric: str) -> Any:

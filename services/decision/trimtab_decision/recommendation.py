@@ -121,8 +121,7 @@ class Recommender:
         await self._emit(f"{what}.end", audit)
 
     async def _emit(self, event: str, audit: Audit, **extra: Any) -> None:
-        async with self.store.write() as session:
-            await session.outbox.emit(event, audit, **extra)
+        await self.store.transact(lambda session: session.outbox.emit(event, audit, **extra))
 
 
 def plan_uuid(audit: Audit) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.scope import scoped
 from trimtab_common.domain.snapshot import MEMORY_MIB, VCPU, ComputeSnapshot, MetricsTable
 from trimtab_decision.efficacy import global_efficacy, indicator_records
@@ -103,6 +104,10 @@ def simulate(
     """
     plugins = registry or load_registry()
     chosen = plugins.select_strategy(goal, strategy)
+    if chosen.goal_name != goal:
+        raise InvalidArgument(
+            f"Strategy {chosen.name} does not serve the goal {goal}; it serves {chosen.goal_name}."
+        )
     checked = check_parameters(chosen.parameters_schema, parameters or {})
     if scope:
         snapshot, metrics = _scoped(snapshot, metrics, scope, checked)

@@ -69,8 +69,9 @@ class Syncer:
 
     async def sync(self) -> bool:
         """Brings the record up to date; False when another replica is doing it."""
-        async with self._store.write() as session:
-            lease = await session.leases.acquire(KIND, _KEY, self._owner, _LEASE_S)
+        lease = await self._store.transact(
+            lambda session: session.leases.acquire(KIND, _KEY, self._owner, _LEASE_S)
+        )
         if lease is None:
             return False
         try:
@@ -80,8 +81,7 @@ class Syncer:
             await self._sync_engines(may_remove=may_remove)
             await self._report_orphans()
         finally:
-            async with self._store.write() as session:
-                await session.leases.release(lease)
+            await self._store.transact(lambda session: session.leases.release(lease))
         return True
 
     async def _is_alone(self) -> bool:

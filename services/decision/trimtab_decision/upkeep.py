@@ -37,13 +37,14 @@ async def expire_plans(store: Store, *, settings: DecisionSettings, clock: Clock
 
 async def _expire(store: Store, uuid: str) -> int:
     try:
-        async with store.write() as session:
-            await session.action_plans.transition(
+        await store.transact(
+            lambda session: session.action_plans.transition(
                 uuid,
                 to=PlanState.SUPERSEDED,
                 actor=Actor.DECISION,
                 source=PlanState.RECOMMENDED,
             )
+        )
     except Conflict:
         return 0  # started or deleted meanwhile
     log.info("action plan expired", plan=uuid)

@@ -101,14 +101,16 @@ class Workers:
         self._count = count
         self._timeout_s = timeout_s
         self._scoring_address = scoring_address
-        self._free: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
+        # None: the place of a worker that could not be started again.
+        self._free: asyncio.LifoQueue[_Worker | None] = asyncio.LifoQueue()
         self._all: set[_Worker] = set()
 
     async def start(self) -> None:
         """Starts every worker and waits until each has loaded the plug-ins."""
-        await asyncio.gather(*(self._add() for _ in range(self._count)))
+        for worker in await asyncio.gather(*(self._started() for _ in range(self._count))):
+            self._free.put_nowait(worker)
 
-    async def _add(self) -> None:
+    async def _started(self) -> _Worker:
         worker = await asyncio.to_thread(_Worker, self._scoring_address)
         self._all.add(worker)
         try:
@@ -120,7 +122,7 @@ class Workers:
                 "A planning worker did not start. Look at decision's log: a plug-in that cannot "
                 "be imported, or want of memory, are the usual causes."
             ) from None
-        self._free.put_nowait(worker)
+        return worker
 
     async def close(self) -> None:
         """Ends every worker, whatever it does."""
@@ -130,8 +132,17 @@ class Workers:
 
     @asynccontextmanager
     async def thinking(self) -> AsyncIterator[Thinking]:
-        """A worker of one's own; one that was left in the middle of a question is replaced."""
+        """A worker of one's own; one that was left in the middle of a question is replaced.
+
+        WorkerDied when it could not be replaced, then or now.
+        """
         worker = await self._free.get()
+        if worker is None:
+            try:
+                worker = await self._started()
+            finally:
+                if worker is None:
+                    self._free.put_nowait(None)
         asking = _Asking(worker, self._timeout_s)
         try:
             yield asking
@@ -145,7 +156,12 @@ class Workers:
         log.warning("planning worker is replaced")
         self._all.discard(worker)
         await asyncio.to_thread(worker.end)
-        await self._add()
+        fresh: _Worker | None = None
+        try:
+            fresh = await self._started()
+        except WorkerDied as error:
+            log.error("planning worker not replaced, trying again later", problem=error.message)  # noqa: TRY400, one line is enough
+        self._free.put_nowait(fresh)
 
 
 class _Asking:

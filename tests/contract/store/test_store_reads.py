@@ -211,3 +211,16 @@ async def test_rolling_back_leaves_nothing(world):
     async with world.store.read() as session:
         with pytest.raises(NotFound):
             await session.goals.get("half")
+
+
+@pytest.mark.parametrize("ident", ["9" * 10, "9" * 5000, "\0", "a\0b", "\ud800", "x" * 5000])
+async def test_an_ident_that_no_database_holds_is_not_found(world, ident):
+    async with world.store.read() as session:
+        with pytest.raises(NotFound):
+            await session.goals.get(ident)
+
+
+@pytest.mark.parametrize("name", ["\0", "a\0b", "\ud800", "x" * 5000])
+async def test_a_filter_that_no_database_holds_matches_nothing(world, name):
+    async with world.store.read() as session:
+        assert await session.audits.list(Query(filters={"goal": name})) == []

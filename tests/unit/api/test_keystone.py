@@ -226,7 +226,7 @@ async def test_a_cloud_that_is_in_no_clouds_yaml_stops_the_start(tmp_path, monke
         await make_authenticator(settings, conf, cloud="nowhere")
 
 
-async def test_keystone_is_asked_with_the_service_users_session(tmp_path, caplog):
+async def test_keystone_is_asked_with_the_service_users_session(tmp_path):
     settings, conf = settings_from(
         "[api]\nauth=keystone\n[keystone_authtoken]\nauth_type=password\n"
         "auth_url=http://127.0.0.1:1/v3\nusername=u\npassword=p\nproject_name=s\n"

@@ -1,7 +1,8 @@
 """A small store in memory with the parts of the interface that the applier uses.
 
 Transactions are atomic and serial, transitions obey the lifecycle tables and the fence, so that
-crash tests can stop the applier at any of them. The same tests run on the real store, too.
+crash tests can stop the applier at any of them. Nothing yet holds it to the contract suite of the real
+store; `test_applier_on_fakecloud` runs whole plans on that one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from trimtab_common.domain.errors import Conflict, NotFound
 from trimtab_common.domain.lifecycle import ActionState, Actor, PlanState
 from trimtab_common.domain.records import Action, ActionPlan, Lease, Service
 from trimtab_common.runtime.clock import Clock
+from trimtab_common.store import StoreUnreachable
 
 
 @dataclasses.dataclass
@@ -35,6 +37,7 @@ class MemoryStore:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.tables = Tables()
+        self.failures_ahead = 0
         self._turn = asyncio.Lock()
 
     @asynccontextmanager
@@ -58,6 +61,9 @@ class MemoryStore:
             self.tables = draft
 
     async def transact(self, work: Any) -> Any:
+        if self.failures_ahead > 0:
+            self.failures_ahead -= 1
+            raise StoreUnreachable("the database does not answer")
         async with self.write() as session:
             return await work(session)
 

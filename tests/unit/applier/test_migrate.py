@@ -8,6 +8,7 @@ import dataclasses
 import pytest
 from plan_world import World, migrate
 
+from trimtab_common.domain.errors import PermissionDenied
 from trimtab_common.domain.lifecycle import ActionState, PlanState
 
 DONE, FAILED, SKIPPED = ActionState.SUCCEEDED, ActionState.FAILED, ActionState.SKIPPED
@@ -139,6 +140,44 @@ async def test_nova_being_away_for_a_while_does_not_fail_a_running_move(cloud: W
     assert cloud.states == [DONE]
 
 
+@pytest.mark.parametrize("answer", [PermissionDenied("not for you"), KeyError("migrations")])
+async def test_what_nova_does_not_tell_says_nothing_about_a_running_move(cloud: World, answer):
+    await cloud.plan(migrate("s0", "h1", "h2"))
+    runner, _ = await cloud.runner()
+    running = asyncio.ensure_future(runner.run())
+    await cloud.passes(5)
+    migrations = cloud.nova.migrations
+
+    async def refused(**_):
+        raise answer
+
+    cloud.nova.migrations = refused
+    await cloud.passes(5)
+    assert cloud.states == [ActionState.ONGOING]
+    cloud.nova.migrations = migrations
+    await cloud.until(running)
+    assert cloud.states == [DONE]
+
+
+async def test_a_store_that_is_away_leaves_a_running_move_to_the_next_run(cloud: World):
+    """The confirmation needs a longer lease, and the lease the store."""
+    await cloud.plan(migrate("s0", "h1", "h2", kind="cold"))
+    runner, keeper = await cloud.runner()
+    running = asyncio.ensure_future(runner.run())
+    await cloud.passes(5)
+    assert cloud.states == [ActionState.ONGOING]
+    cloud.store.failures_ahead = 1_000
+    await cloud.passes(14)
+    cloud.store.failures_ahead = 1  # back just after the confirmation needed it
+    await cloud.passes(3)
+    with pytest.raises(BaseExceptionGroup):
+        await running
+    assert cloud.states == [ActionState.ONGOING]
+    await keeper.release()
+    await cloud.run()
+    assert cloud.states == [DONE]
+
+
 async def test_all_moves_in_flight_share_one_read_a_second(cloud: World):
     await cloud.plan(*[migrate(f"s{n}", "h1", "h2") for n in range(4)])
     await cloud.run()
@@ -184,6 +223,42 @@ async def test_a_cold_migration_runs_to_its_end_when_the_plan_is_cancelled(cloud
     await cloud.until(running)
     assert cloud.states == [DONE]
     assert cloud.the_plan.state is PlanState.CANCELLED
+
+
+async def test_an_abort_waits_for_a_request_that_may_still_arrive(cloud: World):
+    await cloud.plan(migrate("s0", "h1", "h2"))
+    cloud.nova.lose_answers = ["before"]
+    runner, _ = await cloud.runner()
+    running = asyncio.ensure_future(runner.run())
+    await cloud.passes(0.5)  # asked, and no answer came
+    assert cloud.states == [ActionState.ONGOING]
+    await cloud.request_cancel()
+    await cloud.passes(3)
+    await cloud.nova.live_migrate("s0", "h2")  # Nova was only slow
+    await cloud.until(running)
+    assert cloud.states == [CANCELLED]
+    assert cloud.nova.all["s0"].host == "h1"
+    assert cloud.nova.moves[0].status == "cancelled"
+
+
+async def test_moves_that_went_on_before_a_restart_count_towards_the_limit():
+    world = World(max_parallel_migrations_per_host=1)
+    world.nova.add_hosts("h1", "h2", "h3")
+    for number in range(2):
+        world.nova.add_server(f"s{number}", "h1")
+    await world.plan(*[migrate(f"s{n}", "h1", f"h{n + 2}") for n in range(2)])
+    first, keeper = await world.runner()
+    running = asyncio.ensure_future(first.run())
+    await world.passes(5)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await keeper.release()
+    second, _ = await world.runner("second")
+    going_on = asyncio.ensure_future(second.run())
+    await world.passes(5)
+    assert world.states == [ActionState.ONGOING, ActionState.PENDING]
+    await world.until(going_on)
+    assert world.states == [DONE] * 2
 
 
 async def test_moves_out_of_one_host_keep_to_the_limit():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from real_parts import cloud_session, nova_client
 
 from trimtab_common.domain.errors import (
     Conflict,
+    DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -304,3 +306,34 @@ class OldCloud:
 async def test_a_nova_that_is_too_old_is_named():
     with pytest.raises(FailedPrecondition, match=r"2\.53.*2\.56"):
         await NovaClient(OldCloud()).check()
+
+
+async def test_a_nova_that_does_not_tell_its_versions_is_asked_again():
+    class Recovering(OldCloud):
+        answers = iter(((0, 0), (2, 90)))
+
+        async def max_microversion(self, service: str) -> tuple[int, int]:
+            del service
+            return next(self.answers)
+
+    nova = NovaClient(Recovering())
+    with pytest.raises(FailedPrecondition):
+        await nova.check()
+    await nova.check()
+
+
+async def test_the_time_to_connect_is_part_of_a_writes_deadline():
+    """A write that began late would end after the lease that allowed it."""
+    may_end = threading.Event()
+
+    def connect():
+        may_end.wait(20)
+        raise NotImplementedError
+
+    session = CloudSession(connect)
+    try:
+        with pytest.raises(DeadlineExceeded):
+            await session.send("POST", "compute", "/servers/x/action", timeout_s=0.05)
+    finally:
+        may_end.set()
+        await session.close()

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from trimtab_cli import parameters, picture
+from trimtab_cli import parameters, picture, ports
 from trimtab_cli.main import main
 
 
@@ -74,3 +74,31 @@ def test_the_policy_sample_holds_the_rules_with_their_defaults(tmp_path):
     assert result.exit_code == 0, result.output
     assert '#"audit:create": "rule:admin_api"' in path.read_text()
     assert '#"webhook:trigger": "rule:admin_or_service_api"' in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--base-port", "99999"], "--base-port"),
+        (["--base-port", "0"], "--base-port"),
+        (["--base-port", "41000", "--fakecloud-port", "41003"], "lies inside the row"),
+        (["--state-dir", "{file}"], "--state-dir"),
+        (["--state-dir", "{free}", "--database", "nonsense"], "--database"),
+        (["--state-dir", "{free}", "--database", "sqlite+aiosqlite:////no/x.db"], "--database"),
+        (["--state-dir", "{broken}"], "file is not a database"),
+    ],
+    ids=["above", "zero", "inside", "a file", "no url", "no folder", "broken"],
+)
+def test_up_says_in_one_line_what_cannot_be_used(arguments, words, tmp_path):
+    file, free, broken = (tmp_path / name for name in ("file", "free", "broken"))
+    file.write_text("x")
+    broken.mkdir()
+    (broken / "trimtab.db").write_bytes(b"no database" * 500)
+    places = {"file": file, "free": free, "broken": broken}
+    row = ports.free_row()
+    usual = ["--base-port", str(row.base), "--fakecloud-port", str(row.fakecloud)]
+    given = [argument.format(**places) for argument in arguments]
+    result = CliRunner().invoke(main, ["up", *usual, *given])
+    assert result.exit_code in {1, 2}
+    assert words in result.output
+    assert isinstance(result.exception, SystemExit)

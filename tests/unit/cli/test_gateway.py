@@ -83,11 +83,11 @@ def test_no_route_leads_to_the_door_that_answers_the_guard():
     assert {route["route"]["cluster"] for route in routes} == {"api", "collector", "scoring"}
 
 
-def test_guarded_streams_end_after_their_age():
+def test_a_guarded_stream_that_its_service_does_not_end_is_cut_off():
     routes, _ = routes_and_filters()
     ages = {
         route["route"]["max_stream_duration"]["max_stream_duration"]
         for route in routes
         if route["route"]["cluster"] != "api"
     }
-    assert ages == {"3600s"}
+    assert ages == {"3660s"}

@@ -41,6 +41,14 @@ def test_what_ended_is_told_with_the_end_of_its_log(tmp_path):
         started.check()
 
 
+def test_the_words_of_an_earlier_run_are_not_shown(tmp_path):
+    (tmp_path / "child.log").write_text("the earlier reason\n")
+    started = child(tmp_path, "import sys; sys.exit('the reason')")
+    started.start()
+    started.process.wait(10)
+    assert started.tail() == "the reason"
+
+
 def test_stop_ends_everything_that_was_started(tmp_path):
     supervisor = Supervisor()
     pids = [

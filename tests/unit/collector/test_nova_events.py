@@ -359,6 +359,21 @@ def test_what_nobody_wants_is_not_even_parsed():
     assert count("ignored") == before + 1
 
 
+@pytest.mark.parametrize(
+    "wrap", [enveloped, lambda m: json.dumps(m).encode()], ids=["oslo", "bare"]
+)
+@pytest.mark.parametrize(
+    "name", ['{"event_type": "x"}', '"oslo.message" {\\"event_type\\": \\"x\\"}']
+)
+def test_nobody_hides_a_server_by_its_name(wrap, name):
+    message = instance_event("instance.create.end")
+    message["payload"]["nova_object.data"]["display_name"] = name
+    backwards = dict(reversed(message.items()))  # the payload first
+    desk = Desk(a_host("a"))
+    desk.inbox.receive([wrap(backwards)])
+    assert desk.server().name == name
+
+
 @pytest.mark.req("C-049")
 def test_errors_and_other_publishers_change_nothing():
     desk = Desk(a_host("a"))

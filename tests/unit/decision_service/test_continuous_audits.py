@@ -6,6 +6,7 @@ import pytest
 
 from trimtab_common.domain.lifecycle import Actor, AuditState, AuditType, PlanState
 from trimtab_common.domain.records import Audit
+from trimtab_common.store import Store
 from trimtab_decision import membership, schedule
 
 
@@ -201,6 +202,23 @@ async def test_a_suspended_audit_resumes_when_it_is_ongoing_again(world):
         await session.audits.transition(audit.uuid, to=AuditState.ONGOING, actor=Actor.API)
     await look(world)
     assert len(await world.plans(audit)) == 2
+
+
+async def test_an_interval_changed_while_it_runs_counts_from_now_on(world):
+    audit = await add(world, interval="604800")
+    start = world.clock.now()
+
+    class ChangedMeanwhile(Store):
+        async def publish_plan(self, *arguments, **options):
+            plan = await super().publish_plan(*arguments, **options)
+            changes = {"interval": "60", "next_run_time": start + timedelta(seconds=60)}
+            async with self.write() as session:
+                await session.audits.update(audit.uuid, changes)
+            return plan
+
+    world.store = ChangedMeanwhile(world.store._engine, world.store.options)
+    await look(world)
+    assert (await world.audit(audit.uuid)).next_run_time == start + timedelta(seconds=60)
 
 
 async def called(world, audit):

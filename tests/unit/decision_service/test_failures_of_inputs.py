@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from decision_world import snapshot
 
-from trimtab_common.domain.errors import Bug
+from trimtab_common.domain.errors import Bug, InvalidArgument
 from trimtab_common.domain.lifecycle import AuditState
 from trimtab_decision.errors import CollectorUnreachable
 from trimtab_decision.framework import Registry, Strategy
@@ -213,6 +213,28 @@ async def test_an_operators_datasources_of_a_strategy_are_passed_on(world):
 def test_one_period_applies_to_all_metrics():
     periods = {q.period_s for q in queries_for(Needy, {"period": 3600})}
     assert periods == {3600}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"period": 1e300}, "Parameter period is 1e.300 seconds"),
+        ({"period": -1}, "Parameter period is -1 seconds"),
+        (
+            {"periods": {"instance": 10**15, "compute_node": 600}},
+            "Parameter period is 1e.15 seconds",
+        ),
+        ({"granularity": 1e300}, "Parameter granularity is 1e.300 seconds"),
+    ],
+)
+def test_seconds_that_no_datasource_can_serve_are_named(parameters, words):
+    with pytest.raises(InvalidArgument, match=words):
+        queries_for(Needy, parameters)
+
+
+def test_less_than_a_second_is_one_second():
+    queries = queries_for(Needy, {"period": 0.5, "granularity": 0.5})
+    assert {(q.period_s, q.granularity_s) for q in queries} == {(1, 1)}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from trimtab_common.domain.lifecycle import Actor, AuditState, PlanState
+from trimtab_common.store import Store
 from trimtab_decision.settings import OnRestart
 
 
@@ -308,3 +309,22 @@ async def test_a_strategy_that_fails_announces_an_error(world):
     events = await world.events(audit.uuid)
     assert ("audit.strategy.error", "ERROR") in events
     assert ("audit.planner.start", "INFO") not in events
+
+
+async def test_an_audit_cancelled_while_its_plan_is_stored_launches_nothing(world):
+    audit = await world.add_audit(auto_trigger=True)
+
+    class CancelledMeanwhile(Store):
+        async def publish_plan(self, *arguments, **options):
+            plan = await super().publish_plan(*arguments, **options)
+            async with self.write() as session:
+                await session.audits.transition(
+                    audit.uuid, to=AuditState.CANCELLED, actor=Actor.API
+                )
+            return plan
+
+    world.store = CancelledMeanwhile(world.store._engine, world.store.options)
+    assert (await world.run(audit)).state is AuditState.CANCELLED
+    (plan,) = await world.plans(audit)
+    assert plan.state is PlanState.RECOMMENDED
+    assert world.woken == []

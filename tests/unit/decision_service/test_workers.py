@@ -128,3 +128,16 @@ def is_running(pid):
         return False
     # an orphan whose new parent does not collect it is dead all the same
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+async def test_a_worker_that_cannot_be_replaced_is_tried_again_and_nobody_waits_for_ever(
+    workers, monkeypatch
+):
+    os.kill(pid_of(workers), signal.SIGKILL)
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/bin/false")
+        with pytest.raises(WorkerDied, match="memory"):
+            await asked(workers)
+        with pytest.raises(WorkerDied, match="did not start"):
+            await asyncio.wait_for(asked(workers), 20)
+    await asyncio.wait_for(asked(workers), 20)

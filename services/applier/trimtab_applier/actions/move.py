@@ -18,10 +18,9 @@ from trimtab_applier.errors import ActionFailed
 from trimtab_applier.moves import MoveView, MoveWatch
 from trimtab_common.domain.errors import (
     Conflict,
-    DeadlineExceeded,
     InvalidArgument,
     NotFound,
-    Unavailable,
+    TrimtabError,
 )
 from trimtab_common.openstack.nova_writes import MigrationView, OutcomeUnknown, ServerView
 
@@ -90,7 +89,9 @@ class Move:
         Raises:
             ActionFailed: neither.
         """
-        until = self._context.clock.monotonic() + self._context.limits.abort_timeout_s
+        began = self._context.clock.monotonic()
+        until = began + self._context.limits.abort_timeout_s
+        shows_by = began + self._context.limits.write_timeout_s
         with self._watching() as watch:
             while self._context.clock.monotonic() < until:
                 view = await _look(watch)
@@ -100,6 +101,8 @@ class Move:
                     raise ActionFailed(f"Instance {self._server} is gone")
                 if view.migration is not None and view.is_in_progress:
                     await self._ask_to_abort(view.migration)
+                elif view.migration is None and self._context.clock.monotonic() < shows_by:
+                    continue  # a request whose answer was lost may still arrive
                 elif view.server is not None and view.server.task_state is None:
                     return self._is_back(view.server)
         raise ActionFailed(f"The live migration of {self._server} could not be aborted in time")
@@ -174,10 +177,10 @@ class Move:
 
 
 async def _look(watch: MoveWatch) -> MoveView | None:
-    """The next view; None when Nova did not answer, which says nothing about the move."""
+    """The next view; None when Nova did not answer, or refused to: that says nothing of the move."""
     try:
         return await watch.next()
-    except (Unavailable, DeadlineExceeded) as error:
+    except TrimtabError as error:
         log.warning("move not seen", server=watch.server, problem=error.message)
         return None
 

@@ -42,6 +42,7 @@ PREFETCH = 200
 _BATCH = 50
 _CONNECT_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 2.0
+_STABLE_AFTER_S = 10.0
 _BACK_OFF_S = (0.5, 1.0, 2.0, 5.0)
 _EXPIRES_MS = 30 * 60 * 1000
 _FULL_ENOUGH = 0.8
@@ -63,6 +64,7 @@ class Consumer:
         while True:
             url = URL(self._settings.urls[self._attempts % len(self._settings.urls)])
             self._attempts += 1
+            began = self._clock.monotonic()
             place = f"{url.host}:{url.port}"
             try:
                 await self._consume(url)
@@ -75,6 +77,8 @@ class Consumer:
             finally:
                 self._inbox.disconnected()
                 self._tried.set()
+            if self._clock.monotonic() - began >= _STABLE_AFTER_S:
+                self._failures = 0  # each connect costs a full read: one that flaps has to wait
             wait_s = _BACK_OFF_S[min(self._failures, len(_BACK_OFF_S) - 1)]
             self._failures += 1
             await self._clock.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311, jitter
@@ -99,7 +103,6 @@ class Consumer:
             cancelled = asyncio.Event()
             underlay.on_consumer_cancel_callbacks.add(lambda _frame: cancelled.set())
             await queue.consume(arrived.put, exclusive=True)
-            self._failures = 0
             self._inbox.connected()
             self._tried.set()
             log.info("notifications are read", broker=f"{url.host}:{url.port}", queue=queue.name)

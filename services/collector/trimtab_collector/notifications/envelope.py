@@ -13,7 +13,10 @@ from typing import Any
 
 import orjson
 
-_EVENT_TYPE = re.compile(rb'event_type\\?": ?\\?"([^"\\]{1,200})')
+# Users name their servers: what they write is escaped once more, and must not pass for a key.
+_ENVELOPED = re.compile(rb'(?<!\\)\\"event_type\\": ?\\"([^"\\]{1,200})\\"')
+_BARE = re.compile(rb'(?<!\\)"event_type": ?"([^"\\]{1,200})"')
+_ENVELOPE = b'"oslo.message"'
 _PEEK_BYTES = 1024
 _MAJOR_VERSIONS = {"InstanceUpdatePayload": "2", "InstanceExistsPayload": "2"}
 
@@ -39,7 +42,8 @@ class Notification:
 
 def peek(body: bytes) -> str | None:
     """The event type, without parsing; None when it is not near the beginning."""
-    found = _EVENT_TYPE.search(body, 0, _PEEK_BYTES)
+    form = _ENVELOPED if body.find(_ENVELOPE, 0, _PEEK_BYTES) >= 0 else _BARE
+    found = form.search(body, 0, _PEEK_BYTES)
     return found[1].decode("ascii", "replace") if found else None
 
 

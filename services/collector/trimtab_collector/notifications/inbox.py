@@ -84,9 +84,10 @@ class Inbox:
 
     def disconnected(self) -> None:
         """Nothing comes until further notice."""
-        self._connected = False
         counters.NOTIFICATIONS_CONNECTED.set(0)
-        self.attention.set()
+        if self._connected:
+            self._connected = False
+            self.attention.set()
 
     def ask_resync(self) -> None:
         """Wants the cloud to be read in full, by a read that begins after this."""

@@ -26,6 +26,7 @@ NEEDED_MICROVERSION = (2, 56)
 """Cold migration to a named host (B-231)."""
 PAGED_MIGRATIONS = (2, 59)
 ABORT_QUEUED = (2, 65)
+UNTOLD = (0, 0)
 PAGE = 500
 ONE_BY_ONE = 4
 """Up to this many servers are read one by one; more are read as one list."""
@@ -320,7 +321,10 @@ class NovaClient:
 
     async def _max_microversion(self) -> tuple[int, int]:
         if self._newest is None:
-            self._newest = await self._api.max_microversion(COMPUTE)
+            newest = await self._api.max_microversion(COMPUTE)
+            if newest == UNTOLD:
+                return newest  # it did not answer well just now: not to be remembered
+            self._newest = newest
         return self._newest
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -149,26 +150,29 @@ class CloudSession:
         microversion: str | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Answer:
-        """Calls once."""
-        call = functools.partial(
-            _call,
-            await self._connected(),
-            method,
-            service,
-            path,
-            json=body,
-            params=dict(params or {}),
-            microversion=microversion,
-            timeout=timeout_s,
-            global_request_id=logs.current_request_id(),
-        )
-        return await self._in_thread(call, f"{service} {method} {path}", timeout_s)
+        """Calls once. Connecting, when that comes first, is part of the time."""
+        what = f"{service} {method} {path}"
+        async with _within(timeout_s, what):
+            call = functools.partial(
+                _call,
+                await self._connected(),
+                method,
+                service,
+                path,
+                json=body,
+                params=dict(params or {}),
+                microversion=microversion,
+                timeout=timeout_s,
+                global_request_id=logs.current_request_id(),
+            )
+            return await self._in_thread(call, what)
 
     async def max_microversion(self, service: str) -> tuple[int, int]:
         """The newest microversion that the service offers."""
-        connection = await self._connected()
-        call = functools.partial(_max_microversion, connection, service)
-        return await self._in_thread(call, f"{service} versions", DEFAULT_TIMEOUT_S)
+        what = f"{service} versions"
+        async with _within(DEFAULT_TIMEOUT_S, what):
+            call = functools.partial(_max_microversion, await self._connected(), service)
+            return await self._in_thread(call, what)
 
     async def close(self) -> None:
         """Ends the threads and the connection."""
@@ -179,18 +183,21 @@ class CloudSession:
     async def _connected(self) -> Connection:
         async with self._connecting:
             if self._connection is None:
-                self._connection = await self._in_thread(
-                    self._connect, "connecting", DEFAULT_TIMEOUT_S
-                )
+                self._connection = await self._in_thread(self._connect, "connecting")
             return self._connection
 
-    async def _in_thread(self, call: Callable[[], _T], what: str, timeout_s: float) -> _T:
+    async def _in_thread(self, call: Callable[[], _T], what: str) -> _T:
         loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(timeout_s * 1.5):  # requests' own limit is by read
-                return await loop.run_in_executor(self._pool, _translating(call, what))
-        except TimeoutError:
-            raise DeadlineExceeded(f"{what}: no answer within {timeout_s:.0f} s.") from None
+        return await loop.run_in_executor(self._pool, _translating(call, what))
+
+
+@asynccontextmanager
+async def _within(timeout_s: float, what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(timeout_s * 1.5):  # requests' own limit is by read
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded(f"{what}: no answer within {timeout_s:.0f} s.") from None
 
 
 def _translating(call: Callable[[], _T], what: str) -> Callable[[], _T]:

@@ -24,6 +24,9 @@ DRIVERS = {
 }
 BUSY_TIMEOUT_MS = 5000
 POOL_SIZE = 8
+CONNECT_TIMEOUT_S = 10
+STATEMENT_TIMEOUT_S = 30.0
+"""A database behind a broken network never answers; a lease must not hang on it."""
 WRITES = "trimtab_writes"
 """The execution option that makes SQLite take the write lock at once."""
 
@@ -46,14 +49,25 @@ def parse_url(text: str) -> URL:
     return url
 
 
-def make_engine(url: URL) -> AsyncEngine:
-    """An engine whose transactions behave the same on all three databases."""
+def make_engine(
+    url: URL, *, statement_timeout_s: float | None = STATEMENT_TIMEOUT_S
+) -> AsyncEngine:
+    """An engine whose transactions behave the same on all three databases.
+
+    `statement_timeout_s` None: a statement may take as long as it likes, as a migration's may.
+    """
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(url, pool_size=POOL_SIZE, max_overflow=0)
         sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
-    options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_SIZE}
+    options: dict[str, Any] = {
+        "pool_size": POOL_SIZE,
+        "max_overflow": POOL_SIZE,
+        "connect_args": {"timeout": CONNECT_TIMEOUT_S, "command_timeout": statement_timeout_s}
+        if url.get_backend_name() == "postgresql"
+        else {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": statement_timeout_s},
+    }
     # READ COMMITTED: compare-and-set needs no snapshot, and MariaDB takes no gap locks.
     return create_async_engine(
         url,

@@ -38,7 +38,7 @@ async def downgrade(url: str, *, revision: str) -> None:
 
 async def current(url: str) -> str | None:
     """The revision of the database; None when it was never migrated."""
-    engine = engines.make_engine(engines.parse_url(url))
+    engine = engines.make_engine(engines.parse_url(url), statement_timeout_s=None)
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(_revision)
@@ -53,7 +53,7 @@ def head() -> str:
 
 
 async def _run(url: str, work: Callable[[Config], None], *, unless_at: str | None = None) -> None:
-    engine = engines.make_engine(engines.parse_url(url))
+    engine = engines.make_engine(engines.parse_url(url), statement_timeout_s=None)
     wanted = head() if unless_at == "head" else unless_at
     try:
         await retry.retried(lambda: _locked(engine, work, wanted))

@@ -76,6 +76,11 @@ def is_uuid(text: str) -> bool:
         return False
 
 
+def can_be_stored(text: str) -> bool:
+    """PostgreSQL holds no NUL, and no driver sends a lone surrogate."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def names_equal(column: _Column, name: str) -> sa.ColumnElement[bool]:
     """Case-insensitive: the database folds both sides, so both fold alike (A-032)."""
     return sa.func.lower(column) == sa.func.lower(sa.bindparam(None, name, sa.String))
@@ -84,6 +89,8 @@ def names_equal(column: _Column, name: str) -> sa.ColumnElement[bool]:
 def condition(shape: Shape[Any], key: str, value: Any) -> sa.ColumnElement[bool]:
     """The WHERE of one filter. InvalidArgument for an unknown field or operator."""
     name, _, operator = key.partition("__")
+    if isinstance(value, str) and not can_be_stored(value):
+        return sa.false()
     if name in shape.names and not operator:
         uuid_column, name_column = shape.names[name]
         text = str(value)

@@ -40,6 +40,8 @@ class ResourceTable(Generic[R]):
     async def get(self, ident: int | str, *, show_deleted: bool = False) -> R:
         """By integer id, uuid or name (any case). NotFound."""
         text = str(ident)
+        if not queries.can_be_stored(text):
+            raise self._not_found(ascii(text))
         table = self.shape.table
         if isinstance(ident, int) or text.isdecimal():
             found = await self._first(table.c.id == _as_key(text), show_deleted=show_deleted)
@@ -206,7 +208,7 @@ class ResourceTable(Generic[R]):
             bound = self.shape.resource.by_name[name].max_length
             if bound is not None and len(value) > bound:
                 raise InvalidArgument(f"{name} is longer than {bound} characters.")
-            if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+            if not queries.can_be_stored(value):
                 raise InvalidArgument(f"{name} has characters that cannot be stored.")
 
     def _not_found(self, ident: str) -> NotFound:
@@ -238,10 +240,14 @@ def _inserted_key(result: sa.CursorResult[Any]) -> int:
     return int(key[0])
 
 
+_MAX_KEY = 2**31 - 1
+_MAX_KEY_DIGITS = 10  # and Python refuses to read numbers of thousands of digits
+
+
 def _as_key(text: str) -> int:
     """An id within what an INTEGER column can hold; 0 matches nothing."""
-    key = int(text)
-    return key if key <= 2**31 - 1 else 0
+    key = int(text[:_MAX_KEY_DIGITS])
+    return key if len(text) <= _MAX_KEY_DIGITS and key <= _MAX_KEY else 0
 
 
 def truncated(values: Mapping[str, Any]) -> dict[str, Any]:
