@@ -52,6 +52,7 @@ class RealCloud:
         self.compute = connection.compute
         self.placement = connection.placement
         self._flavors: dict[str, str] = {}
+        self._image = ""
 
     def get(self, path: str) -> Any:
         """The JSON of a compute GET."""
@@ -111,13 +112,20 @@ class RealCloud:
         body = {
             "name": name,
             "flavorRef": self.flavor(flavor),
-            "imageRef": self.connection.image.find_image("cirros").id,
+            "imageRef": self.image(),
             "networks": "none",
             "metadata": dict(metadata or {}),
         } | ({"host": host} if host else {})
         answer = self.compute.post("/servers", json={"server": body}, microversion=VERSION)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["server"]["id"])
+
+    def image(self) -> str:
+        """The id of the one image that the cloud is seeded with."""
+        if not self._image:
+            body = self.connection.image.get("/images?name=cirros").json()
+            self._image = str(body["images"][0]["id"])
+        return self._image
 
     def flavor(self, name: str) -> str:
         """The id of a flavor."""

@@ -231,8 +231,6 @@ class AuditRunner:
     async def _publish(self, claim: Claim, recommendation: Recommendation) -> ActionPlan:
         is_empty = not recommendation.actions
         await self._check_wanted(claim)
-        # an attempt that died may have left half of this very plan
-        await self._store.remove_unpublished_plan(recommendation.plan.uuid)
         plan = await self._store.publish_plan(
             recommendation.plan,
             recommendation.actions,

@@ -96,6 +96,7 @@ async def build(
         await syncer.sync()
         await upkeep.expire_plans(store, settings=settings, clock=clock)
         await upkeep.remove_leftovers(store, clock=clock)
+        await upkeep.trim_outbox(store, clock=clock)
 
     async def beat() -> None:
         await membership.beat(store, settings.host)

@@ -17,6 +17,8 @@ log = structlog.get_logger(__name__)
 _PAGE = 200
 _UNPUBLISHED_AFTER = timedelta(hours=1)
 """Storing a plan takes seconds; what is older was left by a process that died."""
+_OUTBOX_KEPT = timedelta(days=7)
+"""A notification that nobody took for a week is of no use to anybody, and the table must not grow."""
 
 
 async def expire_plans(store: Store, *, settings: DecisionSettings, clock: Clock) -> int:
@@ -57,3 +59,19 @@ async def remove_leftovers(store: Store, *, clock: Clock) -> None:
     actions = await store.sweep_actions()
     if plans or actions:
         log.info("removed leftovers", plans=plans, actions=actions)
+
+
+async def trim_outbox(store: Store, *, clock: Clock) -> int:
+    """Removes notifications older than a week, sent or not; how many there were."""
+    before = clock.now() - _OUTBOX_KEPT
+    removed = 0
+    while True:
+        found = await store.transact(
+            lambda session: session.outbox.drop(created_before=before, limit=_PAGE)
+        )
+        removed += found
+        if found < _PAGE:
+            break
+    if removed:
+        log.info("old notifications removed", count=removed)
+    return removed

@@ -1,8 +1,8 @@
 """A small store in memory with the parts of the interface that the applier uses.
 
 Transactions are atomic and serial, transitions obey the lifecycle tables and the fence, so that
-crash tests can stop the applier at any of them. Nothing yet holds it to the contract suite of the real
-store; `test_applier_on_fakecloud` runs whole plans on that one.
+crash tests can stop the applier at any of them. Nothing yet holds it to the contract suite of the
+real store; `test_applier_on_fakecloud` runs whole plans on that one.
 """
 
 from __future__ import annotations

@@ -41,6 +41,22 @@ async def test_recommended_plans_strictly_older_than_the_limit_expire(
         assert (await session.action_plans.get(started.uuid)).state is PlanState.PENDING
 
 
+async def test_notifications_that_nobody_took_for_a_week_are_removed(world):
+    await world.add_plan()
+    await world.clock.advance(7 * DAY_S)
+    await world.add_plan()
+    async with world.store.read() as session:
+        before = await session.outbox.unpublished(1000)
+    assert await upkeep.trim_outbox(world.store, clock=world.clock) == 0
+    await world.clock.advance(1)
+    removed = await upkeep.trim_outbox(world.store, clock=world.clock)
+    async with world.store.read() as session:
+        after = await session.outbox.unpublished(1000)
+    assert removed > 0
+    assert [entry.id for entry in after] == [entry.id for entry in before][removed:]
+    assert after
+
+
 @pytest.mark.req("A-113")
 async def test_the_first_heartbeat_makes_the_row_and_later_ones_keep_it_alive(world):
     await membership.beat(world.store, "node-1")

@@ -99,12 +99,14 @@ class Outbox:
 
     async def prune(self, *, published_before: datetime, limit: int = MAX_IN) -> int:
         """Removes rows that were sent long ago; returns how many."""
-        statement = (
-            sa.select(_T.c.id)
-            .where(_T.c.published_at < published_before)
-            .order_by(_T.c.id)
-            .limit(limit)
-        )
+        return await self._remove(_T.c.published_at < published_before, limit)
+
+    async def drop(self, *, created_before: datetime, limit: int = MAX_IN) -> int:
+        """Removes rows that nobody took for too long, sent or not; returns how many."""
+        return await self._remove(_T.c.created_at < created_before, limit)
+
+    async def _remove(self, condition: sa.ColumnElement[bool], limit: int) -> int:
+        statement = sa.select(_T.c.id).where(condition).order_by(_T.c.id).limit(limit)
         ids = list((await self._session.execute(statement)).scalars())
         if ids:
             await self._session.execute(sa.delete(_T).where(_T.c.id.in_(ids)))

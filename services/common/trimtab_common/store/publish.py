@@ -54,10 +54,9 @@ async def publish_plan(
     try:
         plan_id = await store.transact(lambda session: _store_plan(session, plan, fence))
     except AlreadyExists:
-        # Half of this plan may have been left by a process that died: the next attempt finds room.
-        with suppress(TrimtabError):
-            await sweeps.remove_plan(store, plan.uuid)
-        raise
+        # Half of this very plan may be left of a process that died; the lease was ours just now.
+        await sweeps.remove_plan(store, plan.uuid)
+        plan_id = await store.transact(lambda session: _store_plan(session, plan, fence))
     stored = dataclasses.replace(plan, id=plan_id)
     try:
         for start in range(0, len(actions), ACTIONS_PER_TRANSACTION):

@@ -115,13 +115,6 @@ class Store:
             fence=fence,
         )
 
-    async def remove_unpublished_plan(self, plan_uuid: str) -> None:
-        """Removes what an attempt that died stored of this plan; a visible plan is left alone.
-
-        Only for whoever holds the lease under which the plan is stored.
-        """
-        await sweeps.remove_plan(self, plan_uuid)
-
     async def sweep_unpublished(self, older_than: datetime) -> int:
         """Removes what was stored of plans that never became visible; returns how many plans."""
         return await sweeps.remove_unpublished(self, older_than)
