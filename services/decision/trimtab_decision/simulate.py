@@ -161,10 +161,14 @@ def hosts_after(snapshot: ComputeSnapshot, planned: Sequence[PlannedAction]) -> 
     for step in planned:
         inputs = step.action.input_parameters
         if step.action.action_type == "change_nova_service_state":
-            open_hosts[hosts[inputs["resource_name"]]] = inputs["state"] == "enabled"
+            host = hosts.get(inputs.get("resource_name") or inputs.get("resource_id", ""), -1)
+            if host >= 0:
+                open_hosts[host] = inputs.get("state") == "enabled"
         if step.action.action_type != "migrate":
             continue
-        server = servers[inputs["resource_id"]]
+        server = servers.get(inputs.get("resource_id", ""), -1)
+        if server < 0:  # the actuator may name anything; the applier would skip it
+            continue
         demand = snapshot.server_demand[server]
         target = hosts.get(inputs.get("destination_node", ""), -1)
         if target < 0:

@@ -71,3 +71,24 @@ def test_where_nova_chooses_the_roomiest_host_is_assumed():
 def test_wrong_requests_are_refused(goal, strategy, parameters, error):
     with pytest.raises(error):
         simulate(*CLOUD, goal, strategy, parameters=parameters)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"action_type": "migrate", "resource_id": "nobody", "input_parameters": {}},
+        {
+            "action_type": "change_nova_service_state",
+            "resource_id": "nowhere",
+            "input_parameters": {"state": "disabled"},
+        },
+    ],
+)
+def test_an_action_on_what_the_model_does_not_hold_moves_nothing(action):
+    report = simulate(*CLOUD, "unclassified", parameters={"actions": [action]})
+    assert report.hosts_in_use_before == report.hosts_in_use_after
+
+
+def test_a_strategy_of_another_goal_is_refused():
+    with pytest.raises(InvalidArgument, match="dummy does not serve the goal server_consolidation"):
+        simulate(*CLOUD, "server_consolidation", strategy="dummy")
