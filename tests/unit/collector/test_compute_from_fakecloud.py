@@ -49,6 +49,14 @@ class Rig:
         answer.raise_for_status()
         return json.loads(answer.content or "{}")
 
+    async def built(self, uuid: object) -> None:
+        """Returns when the server is ACTIVE: Nova builds it after it answered."""
+        async with asyncio.timeout(10):
+            while (  # noqa: ASYNC110, a cloud tells nobody when a server is built
+                self.cloud.state.servers[str(uuid)].vm_state.value != "active"
+            ):
+                await asyncio.sleep(0.01)
+
     def assert_equals_the_cloud(self) -> None:
         state = self.cloud.state
         model = self.live.model
@@ -90,6 +98,7 @@ async def test_polls_follow_what_happens_behind_its_back(rig):
     await rig.sync.step()
     victim = next(iter(rig.live.model.servers())).uuid
     made = await rig.behind("POST", "/servers", name="new", host="compute-2")
+    await rig.built(made["uuid"])
     await rig.behind("DELETE", f"/servers/{victim}")
     before = rig.live.model.revision
     await rig.sync.step()
