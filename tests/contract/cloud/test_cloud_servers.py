@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import uuid
 
 import openstack.exceptions as sdk
