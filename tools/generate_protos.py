@@ -38,23 +38,29 @@ def generate(root: Path, out: Path) -> None:
             or shutil.which(f"protoc-gen-{name}")
         )
     ]
+    paths = [f"-I{root / 'protos'}", f"-I{googleapis}", f"-I{well_known}"]
     arguments = [
-        "protoc",
-        f"-I{root / 'protos'}",
-        f"-I{googleapis}",
-        f"-I{well_known}",
+        *paths,
         f"--python_out={out}",
         f"--grpc_python_out={out}",
         *plugins,
         *((f"--mypy_out={out}", f"--mypy_grpc_out={out}") if plugins else ()),
-        f"--descriptor_set_out={out / 'trimtab' / 'descriptors.binpb'}",
-        "--include_imports",
         *sources,
     ]
     (out / "trimtab").mkdir(exist_ok=True)
-    code = protoc.main(arguments)
-    if code:
-        raise SystemExit(f"protoc failed with {code}")
+    # What the edge transcodes by. It can only show the details of an error whose messages it knows.
+    details = ["google/rpc/error_details.proto", "google/rpc/status.proto"]
+    described = [
+        *paths,
+        f"--descriptor_set_out={out / 'trimtab' / 'descriptors.binpb'}",
+        "--include_imports",
+        *sources,
+        *details,
+    ]
+    for one in (arguments, described):
+        code = protoc.main(["protoc", *one])
+        if code:
+            raise SystemExit(f"protoc failed with {code}")
     shutil.copy(root / "deploy" / "envoy.yaml.tmpl", out / "trimtab")
     for package in ("trimtab", "inference"):
         if (out / package).is_dir():

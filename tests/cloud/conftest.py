@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cloud_processes import CloudProcesses
 from real_cloud import RealCloud
 
 from trimtab_cli import ports
@@ -63,9 +64,35 @@ def cloud(clouds_yaml: Path) -> Iterator[RealCloud]:
         real.tidy()
 
 
+@pytest.fixture
+def note(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str, object], None]:
+    """Shows what was measured, and keeps it in the JUnit file."""
+
+    def keep(name: str, value: object) -> None:
+        request.node.user_properties.append((name, str(value)))
+        with capsys.disabled():
+            sys.stdout.write(f"\n{name}: {value}")
+            sys.stdout.flush()
+
+    return keep
+
+
 @pytest.fixture(scope="session")
-def system(cloud: RealCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """Trimtab as `trimtab up --cloud watcher` starts it; at the catalogue's port when it is free."""
+def processes(reference: Path, cloud: RealCloud) -> CloudProcesses:
+    """The cloud's own processes."""
+    return CloudProcesses(reference / "cloud", len(cloud.services()))
+
+
+@pytest.fixture(scope="session")
+def system(
+    cloud: RealCloud, rabbitmq_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    """Trimtab as `trimtab up --cloud watcher` starts it, with Nova's notifications.
+
+    At the catalogue's port when it is free.
+    """
     del cloud
     kept = os.environ.get("TRIMTAB_CLOUD_STATE")
     row = ports.Ports()
@@ -73,6 +100,7 @@ def system(cloud: RealCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         state_dir=Path(kept) if kept else tmp_path_factory.mktemp("system"),
         ports=ports.free_row() if row.taken() else row,
         cloud="watcher",
+        rabbit_url=rabbitmq_url,
     )
     with running(spec, say=lambda _line: None) as started:
         yield started
@@ -118,13 +146,14 @@ def optimize(system: System, clouds_yaml: Path) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def trimtab(system: System, token: str) -> Callable[..., list[str]]:
-    """The `trimtab` command line against the system."""
+def trimtab(system: System, clouds_yaml: Path) -> Callable[..., list[str]]:
+    """The `trimtab` command line against the system, as an operator with a clouds.yaml types it."""
+    del clouds_yaml
 
     def command(*arguments: str) -> list[str]:
         return [
             str(Path(sys.executable).parent / "trimtab"),
-            *("--address", f"127.0.0.1:{system.ports.gateway}", "--token", token),
+            *("--address", f"127.0.0.1:{system.ports.gateway}", "--cloud", "devcloud"),
             *arguments,
         ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 OURS = "tt-"
@@ -89,6 +90,18 @@ class RealCloud:
         answer = self.compute.put(f"/os-services/{uuid}", json=change, microversion=VERSION)
         assert answer.status_code == 200, answer.text
 
+    def await_computes(self, since: datetime, limit_s: float = 120.0) -> None:
+        """Waits until every nova-compute is up and was heard of after `since` (UTC)."""
+
+        def reported() -> bool:
+            rows = self.services().values()
+            return all(
+                row["state"] == "up" and datetime.fromisoformat(row["updated_at"]) > since
+                for row in rows
+            )
+
+        eventually(reported, "every nova-compute reports", limit_s)
+
     def enable_all(self) -> None:
         """Every compute service enabled, none forced down."""
         for row in self.services().values():
@@ -163,12 +176,17 @@ class RealCloud:
             self.active(uuid)
         return good + made
 
+    def ask_to_delete(self, *uuids: str) -> None:
+        """Asks for it and does not wait; who is deleted already may be asked for again."""
+        for uuid in uuids:
+            answer = self.compute.delete(f"/servers/{uuid}", microversion=VERSION, raise_exc=False)
+            assert answer.status_code in {204, 404}, answer.text
+
     def delete(self, *uuids: str) -> None:
         """Deletes servers of ours and waits until they are gone."""
-        for uuid in uuids:
-            self.compute.delete(f"/servers/{uuid}", microversion=VERSION)
+        self.ask_to_delete(*uuids)
         eventually(
-            lambda: not self.servers().keys() & set(uuids), f"{len(uuids)} servers are deleted"
+            lambda: not self.servers().keys() & set(uuids), f"{len(uuids)} servers are deleted", 120
         )
 
     def live_migrate(self, server: str, host: str | None = None) -> None:

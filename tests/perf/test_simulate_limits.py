@@ -25,7 +25,7 @@ def limit_and_cloud(name, seed):
 @pytest.mark.slow
 @pytest.mark.req("B-109")
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", ["consolidation_100", "consolidation_1000"])
+@pytest.mark.parametrize("name", ["consolidation_100", "consolidation_1000", "consolidation_10000"])
 def test_consolidation(name, seed):
     limit, cloud = limit_and_cloud(name, seed)
     report = simulate(*cloud, "server_consolidation", "vm_workload_consolidation")
@@ -39,8 +39,42 @@ def test_consolidation(name, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
-def test_stabilisation(seed):
-    limit, cloud = limit_and_cloud("stabilisation_1000", seed)
+@pytest.mark.parametrize("strategy", ["basic", "node_resource_consolidation"])
+def test_consolidation_to_the_last_host(strategy, seed):
+    limit, cloud = limit_and_cloud(f"{strategy}_1000", seed)
+    report = simulate(*cloud, "server_consolidation", strategy)
+    released = report.efficacy[0]["value"]
+    assert report.violations == ()
+    assert released > 25  # a run without enough to do is void
+    assert report.migrations <= limit["max_moves_per_host"] * released / 100 * limit["hosts"]
+    assert report.cpu_s <= limit["max_cpu_s"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("goal", "strategy", "parameters"),
+    [
+        ("workload_balancing", "workload_balance", {}),
+        ("cluster_maintaining", "host_maintenance", {"maintenance_node": "host-00005"}),
+        (
+            "hardware_maintenance",
+            "zone_migration",
+            {"compute_nodes": [{"src_node": "host-00005", "dst_node": "host-00006"}]},
+        ),
+    ],
+)
+def test_strategies_of_one_step(goal, strategy, parameters):
+    limit, cloud = limit_and_cloud("steps_1000", SEEDS[0])
+    report = simulate(*cloud, goal, strategy, parameters=parameters)
+    assert report.violations == ()
+    assert report.cpu_s <= limit["max_cpu_s"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", ["stabilisation_1000", "stabilisation_10000"])
+def test_stabilisation(name, seed):
+    limit, cloud = limit_and_cloud(name, seed)
     report = simulate(*cloud, "workload_balancing", "workload_stabilization")
     assert report.violations == ()
     assert report.cpu_load_sd_before > 0.15  # a run without enough load is void

@@ -23,6 +23,7 @@ from rest_world import (
     START,
     FakeCollector,
     FakeDecision,
+    RealRollbacks,
     RecordingWaker,
     TokenAuth,
     World,
@@ -39,6 +40,7 @@ from trimtab_api.settings import ApiSettings
 from trimtab_cli import gateway
 from trimtab_common.runtime.clock import FakeClock
 from trimtab_common.store import open_store
+from trimtab_decision.rollback import Rollbacks
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +78,14 @@ def make_world(empty_database, tmp_path) -> WorldFactory:
             new_uuid=lambda: f"00000000-0000-4000-8000-{next(ids):012d}",
             waker=waker,
             strategy_states=FakeDecision(),
+            rollbacks=RealRollbacks(
+                Rollbacks(
+                    store=store,
+                    clock=clock,
+                    period_s=3600,
+                    new_uuid=lambda: f"11111111-0000-4000-8000-{next(ids):012d}",
+                )
+            ),
             models=collector,
             settings=ApiSettings(**settings),
         )

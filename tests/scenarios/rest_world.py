@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -10,14 +11,17 @@ from typing import Any
 import numpy as np
 
 from trimtab_api.auth import Identity, NoAuth
-from trimtab_api.ports import Deps, StrategyRequirement
+from trimtab_api.ports import Deps, ModelStatus, RolledBack, StrategyRequirement
 from trimtab_api.rest import RestApi
-from trimtab_common.domain import records
+from trimtab_common.domain import element_scope, elements, records
+from trimtab_common.domain.baremetal import BaremetalNodeRow, PowerState
 from trimtab_common.domain.errors import Unauthenticated, Unavailable
 from trimtab_common.domain.lifecycle import ActionState, AuditState, AuditType, PlanState
 from trimtab_common.domain.snapshot import ComputeSnapshot
+from trimtab_common.domain.storage import Attachment, PoolRow, StorageNodeRow, VolumeRow
 from trimtab_common.runtime.clock import FakeClock
 from trimtab_common.store import Store
+from trimtab_decision.rollback import Rollbacks
 
 AUTHORITY = "trimtab.test:9322"
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -31,6 +35,9 @@ def stable_uuid(name: str) -> str:
 class RecordingWaker:
     woken: list[tuple[str, str]] = field(default_factory=list)
 
+    def check_scope(self, uuid: str) -> None:
+        self.woken.append(("scope", uuid))
+
     def wake_audit(self, uuid: str) -> None:
         self.woken.append(("audit", uuid))
 
@@ -38,11 +45,14 @@ class RecordingWaker:
         self.woken.append(("plan", uuid))
 
 
+@dataclass
 class FakeDecision:
-    """Knows one strategy; others make it fall silent."""
+    """Knows one strategy; others make it fall silent, unless it knows all."""
+
+    knows_all: bool = False
 
     async def state_of(self, strategy: str) -> list[StrategyRequirement]:
-        if strategy != "dummy":
+        if strategy != "dummy" and not self.knows_all:
             raise Unavailable("The decision service does not answer. Check that it runs.")
         text = "Datasource is not presented for this strategy"
         models = [{"compute_model": "available"}]
@@ -54,16 +64,99 @@ class FakeDecision:
 
 
 @dataclass
+class RealRollbacks:
+    """Decision's own rules in process, without the wire."""
+
+    inner: Rollbacks
+
+    async def roll_back(self, plan_uuid: str, actions: Sequence[str]):
+        plan, report = await self.inner.roll_back(plan_uuid, actions)
+        return plan.uuid, [
+            RolledBack(action_uuid=one.action, inverse_uuid=one.inverse, problem=one.problem)
+            for one in report
+        ]
+
+
+STORAGE = elements.ElementSnapshot(
+    epoch="e",
+    revision=1,
+    taken_at=START,
+    rows={
+        "storage_node": (StorageNodeRow(host="box@ssd", zone="nova", volume_types=("fast",)),),
+        "pool": (
+            PoolRow(name="box@ssd#full", volumes=1, total_gb=100.0, free_gb=None),
+            PoolRow(name="box@ssd#empty", total_gb=200.0, free_gb=200.0, virtual_free_gb=200.0),
+        ),
+        "volume": (
+            VolumeRow(
+                uuid="6e1a5a4e-0000-4000-8000-000000000001",
+                name="data",
+                size_gb=10,
+                status="in-use",
+                pool="box@ssd#full",
+                attachments=(Attachment("6e1a5a4e-0000-4000-8000-000000000002", "a1"),),
+                project_id="p1",
+                volume_type="fast",
+            ),
+        ),
+        "volume_type": (),
+    },
+)
+BAREMETAL = elements.ElementSnapshot(
+    epoch="e",
+    revision=1,
+    taken_at=START,
+    rows={
+        "baremetal_node": (
+            BaremetalNodeRow(
+                uuid="6e1a5a4e-0000-4000-8000-000000000003",
+                human_id="rack-1",
+                power_state=PowerState.ON,
+                power_text="power on",
+            ),
+        )
+    },
+)
+SCOPED = {
+    "storage": element_scope.scoped_storage,
+    "baremetal": element_scope.scoped_baremetal,
+}
+
+
+@dataclass
 class FakeCollector:
     """Gives the model it holds, or does not answer."""
 
     model: ComputeSnapshot | None = None
     is_down: bool = False
 
+    async def statuses(self) -> list[ModelStatus]:
+        if self.is_down:
+            raise Unavailable("The collector service does not answer. Check that it runs.")
+        return [
+            ModelStatus(
+                kind="compute",
+                hosts=2,
+                servers=3,
+                synced_at=START,
+                changed_at=None,
+                partial=False,
+                stale_reason="",
+            )
+        ]
+
     async def compute(self) -> ComputeSnapshot | None:
         if self.is_down:
             raise Unavailable("The collector service does not answer. Check that it runs.")
         return self.model
+
+    async def elements(self, kind: str, scope: Sequence[Any]) -> elements.ElementSnapshot | None:
+        if self.is_down:
+            raise Unavailable("The collector service does not answer. Check that it runs.")
+        if self.model is None:
+            return None
+        snapshot = STORAGE if kind == "storage" else BAREMETAL
+        return SCOPED[kind](snapshot, scope).snapshot
 
 
 class TokenAuth:
@@ -202,15 +295,18 @@ async def fill(store: Store, given: dict[str, Any]) -> None:
             )
             parents: tuple[str, ...] = ()
             for number, state in enumerate(item.get("actions", ())):
+                did = item["did"][number] if "did" in item else {}
                 action = await s.actions.create(
                     records.Action(
                         uuid=stable_uuid(f"{item['name']} action {number}"),
                         action_plan_id=plan.id,
-                        action_type="sleep" if number % 2 else "nop",
+                        action_type=did.get("type", "sleep" if number % 2 else "nop"),
                         state=ActionState(state),
+                        intent=did.get("intent"),
                         input_parameters={
                             "message": f"action {number}",
                             **({"resource_id": item["on"][number]} if "on" in item else {}),
+                            **did.get("parameters", {}),
                         },
                         parents=parents,
                     )

@@ -12,6 +12,9 @@ A dialogue is data: what the record is given, then steps of request and expectat
       sent: {header: value}     woken: [audit]        advance: seconds (before asking)
       edge_answers: true        Envoy refuses this itself; its answer need not be the same bytes
 
+With `at: [versions]` a dialogue runs once at each; there `status: {0: 406, 3: 200}` means 200 from
+1.3 on, and `keys_since: {5: [member]}` adds to `keys` from 1.5 on.
+
 In values and paths `<name>` is a saved value or a uuid: `<plan p>`, `<audit a>`, `<p action 0>`.
 In `has`, ANY matches anything but null, UUID a uuid, ABSENT a missing member, /x/ a pattern.
 """
@@ -21,12 +24,17 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from trimtab_api.rest.request import parse_target
+from trimtab_api.rest.routes import ROUTES, find
+from trimtab_common.domain.resources import MAX_MINOR
 
 HERE = Path(__file__).parent
 REFERENCE = re.compile(r"<([^<>]+)>")
@@ -44,10 +52,42 @@ class Dialogue:
 
 def load() -> list[Dialogue]:
     return [
-        Dialogue(file=path.stem, **item)
+        Dialogue(file=path.stem, **one)
         for path in sorted(HERE.glob("*.yaml"))
         for item in yaml.safe_load(path.read_text())
+        for one in by_version(item)
     ]
+
+
+def by_version(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The dialogue itself, or one for each microversion of `at`."""
+    if "at" not in item:
+        yield item
+        return
+    for version in item["at"]:
+        minor = MAX_MINOR if version == "latest" else int(version.partition(".")[2])
+        rest = {key: value for key, value in item.items() if key != "at"}
+        steps = [at_version(step, version, minor) for step in item["steps"]]
+        yield {**rest, "name": f"{item['name']} at {version}", "steps": steps}
+
+
+def at_version(step: dict[str, Any], version: str, minor: int) -> dict[str, Any]:
+    """The step as this version answers it; a refused one has no members to look at."""
+    step = {"version": version, **step}
+    if isinstance(step.get("status"), dict):
+        step["status"] = next(
+            status for since, status in reversed(step["status"].items()) if since <= minor
+        )
+    if step.get("status", 200) >= 400:
+        return {key: step[key] for key in step if key not in {"keys", "keys_since", "has"}}
+    since = step.pop("keys_since", {})
+    if "keys" in step:
+        step["keys"] = [
+            *step["keys"],
+            *(k for n, keys in since.items() if n <= minor for k in keys),
+        ]
+    step.pop("fault", None)
+    return step
 
 
 DIALOGUES = [
@@ -214,3 +254,40 @@ async def test_envoy_gives_the_same_bytes(make_world, all_doors, edge, subtests)
             for step, direct, through in zip(dialogue.steps, *transcripts, strict=True):
                 if not step.get("edge_answers"):
                     assert through == direct
+
+
+@pytest.mark.req("A-014", "A-005")
+async def test_envoy_refuses_a_nul_in_watchers_form_where_the_service_finds_nothing(
+    make_world, all_doors, edge
+):
+    async with make_world() as world, all_doors["asgi"](world) as door:
+        answer = await door.ask("GET", "/v1/audits/%00", {}, b"")
+        assert answer.status == 404
+        edge.use(world.api)
+        answer = await edge.door.ask("GET", "/v1/audits/%00", {}, b"")
+    assert answer.status == 400
+    assert re.fullmatch(r"req-[0-9a-f-]{36}", answer.headers["x-openstack-request-id"])
+    assert fault_of(json.loads(answer.body)) == {
+        "faultcode": "Client",
+        "faultstring": "The request cannot be read. Percent-encode the path, without control "
+        "characters.",
+        "debuginfo": None,
+    }
+
+
+def test_every_endpoint_is_asked_at_every_microversion_that_matters():
+    asked: dict[str, set[str]] = {}
+    for dialogue in load():
+        if dialogue.file != "every_endpoint":
+            continue
+        for step in dialogue.steps:
+            method, _, path = step["ask"].partition(" ")
+            if step.get("status", 200) in (404, 405):
+                continue
+            route, _ = find(method, parse_target(resolved(path, {})).segments)
+            key = f"{route.method} /{'/'.join(route.path)}"
+            asked.setdefault(key, set()).add(step["version"])
+    wanted = {"1.0", "1.3", "1.5", "1.7", "latest"}
+    for route in ROUTES:
+        key = f"{route.method} /{'/'.join(route.path)}"
+        assert asked.get(key) == wanted, key

@@ -29,6 +29,9 @@ def system(tmp_path_factory):
             "--migration-seconds",
             "0.2",
         ),
+        extra_config=(
+            "[watcher_decision_engine]\nevent_trigger_interval = 1\nevent_trigger_debounce = 2\n"
+        ),
     )
     with running(spec, say=lambda _line: None) as started:
         yield started

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -209,6 +210,33 @@ def test_a_stream_ends_after_its_age_and_goes_on_where_it_was(channel, token):
     again = model_pb2.WatchModelRequest(resume_token=seen[-1].resume_token)
     first = next(iter(watch(again, timeout=10, metadata=metadata)))
     assert first.WhichOneof("event") != "begin"
+
+
+def test_a_watcher_with_a_cloud_gets_a_new_token_when_its_own_ends(guarded):
+    clouds = {"OS_CLIENT_CONFIG_FILE": str(guarded.spec.state_dir / "clouds.yaml")}
+    command = [str(Path(sys.executable).parent / "trimtab")]
+    command += ["--address", f"127.0.0.1:{guarded.ports.gateway}", "--cloud", "watcher"]
+    command += ["model", "watch", "--heartbeat", "1", "-o", "json"]
+    environment = {**os.environ, **clouds}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as watcher:
+        guard = threading.Timer(60, watcher.kill)
+        guard.start()
+        try:
+            assert "begin" in json.loads(watcher.stdout.readline())
+            revoke = {"user": "watcher"}
+            answer = httpx.post(f"{guarded.fakecloud_url}/control/tokens/revoke", json=revoke)
+            assert answer.json()["revoked"] >= 1
+            until = time.monotonic() + 6  # two lives of a stream, six of a remembered token
+            for line in watcher.stdout:
+                assert "begin" not in json.loads(line), "it did not go on where it was"
+                if time.monotonic() > until:
+                    break
+            assert watcher.poll() is None
+        finally:
+            guard.cancel()
+            watcher.kill()
 
 
 def test_without_api_nobody_comes_in(guarded, channel, token):

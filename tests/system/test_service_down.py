@@ -49,8 +49,12 @@ def test_rest_says_503_while_api_is_down_and_works_again_after(system, paused, r
     assert rest.get("/v1/audits") == before
 
 
+@pytest.mark.req("A-039", "B-006")
 def test_an_audit_posted_while_decision_is_down_runs_when_it_is_back(system, paused, rest):
+    before = rest.get("/v1/goals"), rest.get("/v1/strategies?goal=dummy")
     paused("decision")
+    assert (rest.get("/v1/goals"), rest.get("/v1/strategies?goal=dummy")) == before
+    assert len(before[1]["strategies"]) == 3  # listed by the record, whoever is away
     audit = rest.post("/v1/audits", {"audit_type": "ONESHOT", "goal": "dummy", "strategy": "dummy"})
     assert audit["state"] == "PENDING"
     system.child("decision").start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trimtab_api import idents
+from trimtab_api.conditions import Guard, any_version
 from trimtab_api.ports import Deps
 from trimtab_common.domain.errors import Conflict, InvalidArgument
 from trimtab_common.domain.lifecycle import ActionState, Actor, PlanState
@@ -15,9 +16,16 @@ OPEN_PLANS = frozenset({PlanState.RECOMMENDED, PlanState.PENDING})
 
 
 async def skip(
-    deps: Deps, ident: str, *, state: str | None = None, message: str | None = None
+    deps: Deps,
+    ident: str,
+    *,
+    state: str | None = None,
+    message: str | None = None,
+    guard: Guard = any_version,
 ) -> Action:
     """Moves a PENDING action of a plan not yet running to SKIPPED, or rewords why it was.
+
+    Skipping what is SKIPPED already is no transition: it changes the message, if one is given.
 
     InvalidArgument: no such state. Conflict: another transition, the plan runs or has ended, or
     a message for an action that is not skipped.
@@ -28,11 +36,14 @@ async def skip(
 
     async def work(session: Session) -> Action:
         action = await session.actions.get(idents.parse(ACTIONS, ident))
+        guard(action)
         if state is None:
             return await _reword(session, action, message, text)
         plan = await session.action_plans.get(action.action_plan_uuid)
         if plan.state not in OPEN_PLANS:
             raise Conflict(f"State update not allowed for actionplan state: {plan.state}")
+        if action.state is ActionState.SKIPPED and state == ActionState.SKIPPED:
+            return await _reword(session, action, message, text)
         if (action.state, state) != (ActionState.PENDING, ActionState.SKIPPED):
             raise Conflict(f"State transition not allowed: ({action.state} -> {state})")
         return await session.actions.transition(

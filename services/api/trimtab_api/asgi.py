@@ -23,11 +23,14 @@ def create_app(
     With a `gate` it also answers the edge's questions, see `authz`.
     """
     door = _Door(api, max_body_bytes, trust_forwarded=trust_forwarded_headers)
-    routes = [Route("/{path:path}", door)]
+    routes = []
     if gate is not None:
         edge = authz.EdgeAuthorization(gate, otherwise=door)
-        routes.insert(0, Route(authz.PREFIX + "/{path:path}", edge))
-    return Starlette(routes=routes)
+        routes.append(Route(authz.PREFIX + "/{path:path}", edge))
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False
+    app.router.default = door  # no pattern: one would not match a path with %0A in it
+    return app
 
 
 class _Door:

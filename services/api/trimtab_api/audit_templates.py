@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trimtab_api import idents, parameters, scopes
+from trimtab_api import idents, scopes
+from trimtab_api.conditions import Also, Guard, any_version, nothing_more
 from trimtab_api.ports import Deps
 from trimtab_common.domain.errors import Conflict, InvalidArgument, NotFound, UnknownReference
 from trimtab_common.domain.records import AuditTemplate, Goal, Strategy
 from trimtab_common.domain.resources import AUDIT_TEMPLATES, GOALS, STRATEGIES
+from trimtab_common.rules import parameters
 from trimtab_common.store import Session
 
 Json = Any
@@ -28,7 +30,7 @@ class TemplateDraft:
     default_parameters: Mapping[str, Json] | None = None
 
 
-async def create(deps: Deps, draft: TemplateDraft) -> AuditTemplate:
+async def create(deps: Deps, draft: TemplateDraft, *, also: Also = nothing_more) -> AuditTemplate:
     """Stores a template. InvalidArgument: unknown goal or strategy, bad scope or parameters.
 
     AlreadyExists: the name is taken.
@@ -42,7 +44,7 @@ async def create(deps: Deps, draft: TemplateDraft) -> AuditTemplate:
         goal = await find_goal(session, goal_ident)
         strategy = await find_strategy(session, draft.strategy, goal.id)
         _check_defaults(draft.default_parameters or {}, strategy)
-        return await session.audit_templates.create(
+        template = await session.audit_templates.create(
             AuditTemplate(
                 uuid=deps.new_uuid(),
                 name=draft.name,
@@ -53,11 +55,22 @@ async def create(deps: Deps, draft: TemplateDraft) -> AuditTemplate:
                 default_parameters=dict(draft.default_parameters or {}),
             )
         )
+        await also(session, template)
+        return template
 
-    return await deps.store.transact(work)
+    return _looked_at(deps, await deps.store.transact(work))
 
 
-async def update(deps: Deps, ident: str, changes: Mapping[str, Json]) -> AuditTemplate:
+def _looked_at(deps: Deps, template: AuditTemplate) -> AuditTemplate:
+    """What its scope names and is not there is told, and refuses nothing (C-092)."""
+    if template.scope:
+        deps.waker.check_scope(template.uuid)
+    return template
+
+
+async def update(
+    deps: Deps, ident: str, changes: Mapping[str, Json], *, guard: Guard = any_version
+) -> AuditTemplate:
     """Changes a template; audits made from it stay as they are (A-049).
 
     Conflict: goal or strategy change while default parameters are set and not changed too (A-047).
@@ -65,6 +78,7 @@ async def update(deps: Deps, ident: str, changes: Mapping[str, Json]) -> AuditTe
 
     async def work(session: Session) -> AuditTemplate:
         template = await session.audit_templates.get(idents.parse(AUDIT_TEMPLATES, ident))
+        guard(template)
         columns = {
             name: changes[name]
             for name in ("name", "description", "default_parameters")
@@ -79,14 +93,16 @@ async def update(deps: Deps, ident: str, changes: Mapping[str, Json]) -> AuditTe
             return template
         return await session.audit_templates.update(template.uuid, columns)
 
-    return await deps.store.transact(work)
+    template = await deps.store.transact(work)
+    return _looked_at(deps, template) if "scope" in changes else template
 
 
-async def delete(deps: Deps, ident: str) -> None:
+async def delete(deps: Deps, ident: str, *, guard: Guard = any_version) -> None:
     """Soft-deletes a template. NotFound when there is none."""
 
     async def work(session: Session) -> None:
         template = await session.audit_templates.get(idents.parse(AUDIT_TEMPLATES, ident))
+        guard(template)
         await session.audit_templates.soft_delete(template.uuid)
 
     await deps.store.transact(work)
@@ -108,6 +124,11 @@ async def find_strategy(session: Session, ident: str | None, goal_id: int) -> St
         strategy = await session.strategies.get(idents.parse(STRATEGIES, ident))
     except NotFound:
         raise UnknownReference(f"Strategy {ident} could not be found.") from None
+    return serving(strategy, goal_id)
+
+
+def serving(strategy: Strategy, goal_id: int) -> Strategy:
+    """The strategy; InvalidArgument when it serves another goal."""
     if strategy.goal_id != goal_id:
         raise InvalidArgument(f"Strategy {strategy.name} does not serve this goal.")
     return strategy

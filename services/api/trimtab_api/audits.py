@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from trimtab_api import idents, parameters, schedule, scopes
-from trimtab_api.audit_templates import find_strategy
+from trimtab_api import idents, scopes
+from trimtab_api.audit_templates import find_strategy, serving
+from trimtab_api.conditions import Also, Guard, any_version, nothing_more
 from trimtab_api.ports import Deps
 from trimtab_common.domain import lifecycle
-from trimtab_common.domain.errors import FailedPrecondition, InvalidArgument, NotFound
+from trimtab_common.domain.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound
 from trimtab_common.domain.lifecycle import Actor, AuditState, AuditType
 from trimtab_common.domain.records import Audit, AuditTemplate, Goal, Strategy
 from trimtab_common.domain.resources import AUDIT_TEMPLATES, AUDITS, GOALS, STRATEGIES
+from trimtab_common.rules import intervals, parameters, triggers
+from trimtab_common.runtime import failpoints
 from trimtab_common.store import Session
 
 Json = Any
 MAX_NAME_LENGTH = 63
+_TRIGGERED_IN = (AuditState.PENDING, AuditState.SUCCEEDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,7 @@ class AuditDraft:
     end_time: datetime | None = None
 
 
-async def create(deps: Deps, draft: AuditDraft) -> Audit:
+async def create(deps: Deps, draft: AuditDraft, *, also: Also = nothing_more) -> Audit:
     """Stores an audit as PENDING and wakes decision, unless it waits for its webhook.
 
     InvalidArgument: type, interval, times, parameters, scope or template. NotFound: goal or
@@ -48,9 +52,11 @@ async def create(deps: Deps, draft: AuditDraft) -> Audit:
     audit_type = _checked_type(draft.audit_type)
     if (draft.goal is None) == (draft.audit_template_uuid is None):
         raise InvalidArgument("A valid goal or audit_template_uuid must be provided, not both.")
-    interval = _checked_interval(audit_type, draft.interval)
-    _check_window(audit_type, draft.start_time, draft.end_time)
     now = deps.clock.now()
+    interval = _checked_interval(audit_type, draft.interval, now)
+    if audit_type is AuditType.ONESHOT and (draft.start_time or draft.end_time):
+        raise InvalidArgument("Start or end time of audit must not be set for ONESHOT audits.")
+    _check_window(draft.start_time, draft.end_time)
 
     async def work(session: Session) -> Audit:
         template = await _template(session, draft.audit_template_uuid)
@@ -58,17 +64,20 @@ async def create(deps: Deps, draft: AuditDraft) -> Audit:
         strategy = await _strategy(session, draft.strategy, template, goal)
         scope = template.scope if draft.scope is None and template else draft.scope or []
         defaults = (template.default_parameters or {}) if template else {}
-        given = {**(defaults if strategy else {}), **draft.parameters}
-        return await session.audits.create(
+        started_by, own = triggers.split(draft.parameters)
+        given = {**(defaults if strategy else {}), **own}
+        failpoints.reach("api.audit.create")
+        audit = await session.audits.create(
             Audit(
                 uuid=deps.new_uuid(),
                 name=_name(draft.name, strategy or template or goal, now),
                 audit_type=audit_type,
                 goal_id=goal.id,
                 strategy_id=strategy.id if strategy else None,
-                parameters=parameters.checked(
-                    given, strategy.parameters_spec if strategy else None
-                ),
+                parameters={
+                    **parameters.checked(given, strategy.parameters_spec if strategy else None),
+                    **triggers.stored(started_by, audit_type),
+                },
                 interval=interval,
                 scope=scopes.checked(scope),
                 auto_trigger=draft.auto_trigger,
@@ -77,14 +86,21 @@ async def create(deps: Deps, draft: AuditDraft) -> Audit:
                 end_time=draft.end_time,
             )
         )
+        await also(session, audit)
+        return audit
 
     audit = await deps.store.transact(work)
+    failpoints.reach("api.audit.created")
+    if audit.scope:
+        deps.waker.check_scope(audit.uuid)
     if audit_type is not AuditType.EVENT:
         deps.waker.wake_audit(audit.uuid)
     return audit
 
 
-async def update(deps: Deps, ident: str, changes: Mapping[str, Json]) -> Audit:
+async def update(
+    deps: Deps, ident: str, changes: Mapping[str, Json], *, guard: Guard = any_version
+) -> Audit:
     """Changes the given fields, the state last; all or nothing (A-058..A-062).
 
     InvalidArgument: a wrong value. TransitionNotAllowed: the state may not change so.
@@ -92,7 +108,9 @@ async def update(deps: Deps, ident: str, changes: Mapping[str, Json]) -> Audit:
 
     async def work(session: Session) -> Audit:
         audit = await session.audits.get(idents.parse(AUDITS, ident))
+        guard(audit)
         target = _target_state(audit, changes["state"]) if "state" in changes else None
+        failpoints.reach("api.audit.update")
         columns = await _columns(deps, session, audit, changes)
         if columns:
             audit = await session.audits.update(audit.uuid, columns)
@@ -103,17 +121,21 @@ async def update(deps: Deps, ident: str, changes: Mapping[str, Json]) -> Audit:
         return audit
 
     audit = await deps.store.transact(work)
+    if changes.get("scope"):
+        deps.waker.check_scope(audit.uuid)
     if changes:
         deps.waker.wake_audit(audit.uuid)
     return audit
 
 
-async def cancel(deps: Deps, ident: str) -> Audit:
-    """Moves an audit to CANCELLED. TransitionNotAllowed when its state does not allow it."""
-    return await update(deps, ident, {"state": AuditState.CANCELLED.value})
+async def set_state(
+    deps: Deps, ident: str, wanted: AuditState, *, guard: Guard = any_version
+) -> Audit:
+    """Cancels, suspends or resumes. TransitionNotAllowed when its state does not allow it."""
+    return await update(deps, ident, {"state": wanted.value}, guard=guard)
 
 
-async def delete(deps: Deps, ident: str) -> None:
+async def delete(deps: Deps, ident: str, *, guard: Guard = any_version) -> None:
     """Soft-deletes an audit that has ended; its plans stay (A-061).
 
     FailedPrecondition: it has not ended.
@@ -121,6 +143,7 @@ async def delete(deps: Deps, ident: str) -> None:
 
     async def work(session: Session) -> None:
         audit = await session.audits.get(idents.parse(AUDITS, ident))
+        guard(audit)
         await session.audits.soft_delete(audit.uuid, actor=Actor.API)
 
     await deps.store.transact(work)
@@ -137,9 +160,15 @@ async def trigger(deps: Deps, ident: str) -> None:
         audit = await session.audits.get(idents.parse(AUDITS, ident))
         if audit.audit_type is not AuditType.EVENT:
             raise InvalidArgument(f"Audit {ident} is not of type EVENT but {audit.audit_type}.")
-        if audit.state not in (AuditState.PENDING, AuditState.SUCCEEDED):
-            raise FailedPrecondition(f"Audit {ident} can not be triggered in state {audit.state}.")
-        await session.audits.update(audit.uuid, {"next_run_time": deps.clock.now()})
+        try:
+            await session.audits.update_in(
+                audit.uuid, {"next_run_time": deps.clock.now()}, source=_TRIGGERED_IN
+            )
+        except Conflict as error:  # a wish written beside a run would be cleared at its end
+            state = error.details["state"]
+            raise FailedPrecondition(
+                f"Audit {ident} can not be triggered in state {state}."
+            ) from None
         return audit.uuid
 
     deps.waker.wake_audit(await deps.store.transact(work))
@@ -153,19 +182,26 @@ def _checked_type(text: str) -> AuditType:
         raise InvalidArgument(f"Audit type {text} is unknown; it is one of: {known}.") from None
 
 
-def _checked_interval(audit_type: AuditType, interval: str | int | None) -> str | None:
+def _checked_interval(
+    audit_type: AuditType, interval: str | int | None, now: datetime
+) -> str | None:
     if audit_type is AuditType.ONESHOT and interval is not None:
         raise InvalidArgument("Interval of audit must not be set for ONESHOT audits.")
     if audit_type is AuditType.CONTINUOUS and interval is None:
         raise InvalidArgument("Interval of audit must be specified for CONTINUOUS audits.")
-    return None if interval is None else schedule.checked_interval(interval)
+    return None if interval is None else intervals.checked(interval, now=now)
 
 
-def _check_window(audit_type: AuditType, start: datetime | None, end: datetime | None) -> None:
-    if audit_type is AuditType.ONESHOT and (start is not None or end is not None):
-        raise InvalidArgument("Start or end time of audit must not be set for ONESHOT audits.")
+def _check_window(start: datetime | None, end: datetime | None) -> None:
     if start is not None and end is not None and end <= start:
         raise InvalidArgument("The end time of an audit must be later than its start time.")
+
+
+def _patched_interval(audit: Audit, interval: str | None, now: datetime) -> str | None:
+    """As Watcher has it, a PATCH may give a ONESHOT audit an interval; it means nothing there."""
+    if audit.audit_type is AuditType.CONTINUOUS or interval is None:
+        return _checked_interval(audit.audit_type, interval, now)
+    return intervals.checked(interval, now=now)
 
 
 async def _template(session: Session, text: str | None) -> AuditTemplate | None:
@@ -193,8 +229,8 @@ async def _strategy(
     session: Session, ident: str | None, template: AuditTemplate | None, goal: Goal
 ) -> Strategy | None:
     if ident is not None:
-        await session.strategies.get(idents.parse(STRATEGIES, ident))  # unknown is 404 (A-051)
-        return await find_strategy(session, ident, goal.id)
+        known = await session.strategies.get(idents.parse(STRATEGIES, ident))  # 404 (A-051)
+        return serving(known, goal.id)
     return await find_strategy(session, template.strategy_uuid if template else None, goal.id)
 
 
@@ -213,11 +249,16 @@ def _target_state(audit: Audit, wanted: Json) -> AuditState:
     known = {state.value: state for state in AuditState if state is not AuditState.DELETED}
     target = known.get(wanted) if isinstance(wanted, str) else None
     if target is None:
-        raise lifecycle.TransitionNotAllowed(
-            f"State transition not allowed: ({audit.state} -> {wanted})"
-        )
+        raise refused(audit, wanted)
     lifecycle.check(lifecycle.AUDIT, audit.state, target, Actor.API)
     return target
+
+
+def refused(audit: Audit, wanted: Json) -> lifecycle.TransitionNotAllowed:
+    """The refusal of a state change, in Watcher's words (A-017)."""
+    return lifecycle.TransitionNotAllowed(
+        f"State transition not allowed: ({audit.state} -> {wanted})"
+    )
 
 
 async def _columns(
@@ -230,17 +271,21 @@ async def _columns(
     }
     if "start_time" in changes or "end_time" in changes:
         start = columns.get("start_time", audit.start_time)
-        _check_window(audit.audit_type, start, columns.get("end_time", audit.end_time))
+        _check_window(start, columns.get("end_time", audit.end_time))
     if "interval" in changes:
-        interval = _checked_interval(audit.audit_type, changes["interval"])
+        interval = _patched_interval(audit, changes["interval"], deps.clock.now())
         columns["interval"] = interval
         if interval is not None and audit.next_run_time is not None:
-            columns["next_run_time"] = schedule.next_run(interval, deps.clock.now())
+            columns["next_run_time"] = intervals.following(interval, deps.clock.now())
     if "parameters" in changes:
         schema = None
         if audit.strategy_uuid is not None:
             schema = (await session.strategies.get(audit.strategy_uuid)).parameters_spec
-        columns["parameters"] = parameters.checked(changes["parameters"], schema)
+        started_by, own = triggers.split(changes["parameters"])
+        columns["parameters"] = {
+            **parameters.checked(own, schema),
+            **triggers.stored(started_by, audit.audit_type),
+        }
     if "scope" in changes:
         columns["scope"] = scopes.checked(changes["scope"])
     return columns

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
+import orjson
 
 from trimtab_api import idents, scopes
 from trimtab_api.ports import Deps
 from trimtab_common.domain.errors import InvalidArgument, NotFound
 from trimtab_common.domain.resources import AUDITS
-from trimtab_common.domain.snapshot import DISK_GIB, MEMORY_MIB, VCPU, ComputeSnapshot
+from trimtab_common.domain.snapshot import DISK_GIB, MEMORY_MIB, VCPU, ComputeSnapshot, ServerState
 
 Json = Any
 
@@ -21,32 +21,49 @@ async def of_audit(deps: Deps, audit: str | None) -> ComputeSnapshot | None:
 
     InvalidArgument: no such audit. Unavailable: collector does not answer.
     """
-    scope: list[Json] = []
-    if audit is not None:
-        async with deps.store.read() as session:
-            try:
-                scope = (await session.audits.get(idents.parse(AUDITS, audit))).scope
-            except NotFound:
-                raise InvalidArgument(f"Audit {audit} could not be found.") from None
+    scope = await scope_of(deps, audit)
     snapshot = await deps.models.compute()
     if snapshot is None or not scope:
         return snapshot
     return scopes.cut(snapshot, scope)
 
 
-def rows(snapshot: ComputeSnapshot, *, with_extended: bool) -> Iterator[dict[str, Json]]:
+async def scope_of(deps: Deps, audit: str | None) -> list[Json]:
+    """The scope of this audit, [] when none is named. InvalidArgument: no such audit."""
+    if audit is None:
+        return []
+    async with deps.store.read() as session:
+        try:
+            return (await session.audits.get(idents.parse(AUDITS, audit))).scope
+        except NotFound:
+            raise InvalidArgument(f"Audit {audit} could not be found.") from None
+
+
+def body(snapshot: ComputeSnapshot | None, *, with_extended: bool) -> bytes:
+    """The answer of GET /v1/data_model. `with_extended`: the fields of microversion 1.6.
+
+    20,000 servers are 14 MB: each row is encoded by itself and joined with its node's fields,
+    which are encoded once.
+    """
+    found = () if snapshot is None else _rows(snapshot, with_extended=with_extended)
+    return b'{"context":[' + b",".join(found) + b"]}"
+
+
+def _rows(snapshot: ComputeSnapshot, *, with_extended: bool) -> Iterator[bytes]:
     """Ordered by node uuid, then server uuid; a node without servers is one row (A-071).
 
-    `with_extended`: the fields of microversion 1.6. Servers on no known host have no row.
+    Servers on no known host have no row.
     """
     servers_of = _servers_by_host(snapshot)
+    encoded = _encoded_servers(snapshot, with_extended=with_extended)
     for host in sorted(range(snapshot.n_hosts), key=snapshot.host_uuid.__getitem__):
-        node = _node(snapshot, host)
+        node = orjson.dumps(_node(snapshot, host))
         servers = servers_of.get(host, ())
         if not servers:
             yield node
+        shared = node[:-1] + b","
         for server in servers:
-            yield {**node, **_server(snapshot, server, with_extended=with_extended)}
+            yield shared + encoded[server][1:]
 
 
 def _servers_by_host(snapshot: ComputeSnapshot) -> Mapping[int, list[int]]:
@@ -80,22 +97,50 @@ def _node(snapshot: ComputeSnapshot, host: int) -> dict[str, Json]:
     }
 
 
-def _server(snapshot: ComputeSnapshot, server: int, *, with_extended: bool) -> dict[str, Json]:
-    vcpus, memory, disk = (int(amount) for amount in np.asarray(snapshot.server_demand[server]))
-    project = int(snapshot.server_project[server])
-    result: dict[str, Json] = {
-        "server_uuid": snapshot.uuid_of(server),
-        "server_name": snapshot.server_name[server],
-        "server_state": snapshot.state_text(server),
-        "server_vcpus": vcpus,
-        "server_memory": memory,
-        "server_disk": disk,
-        "server_metadata": dict(snapshot.server_metadata.get(server, {})),
-        "server_project_id": snapshot.projects[project] if project >= 0 else None,
-        "server_locked": bool(snapshot.server_locked[server]),
-        "server_watcher_exclude": bool(snapshot.server_excluded[server]),
-    }
-    if with_extended:
-        result["server_pinned_az"] = snapshot.server_pinned_zone.get(server)
-        result["server_flavor_extra_specs"] = dict(snapshot.server_extra_specs.get(server, {}))
+def _encoded_servers(snapshot: ComputeSnapshot, *, with_extended: bool) -> list[bytes]:
+    """The server's part of each row, by index.
+
+    Columns become lists first: ten times cheaper than one number after the other out of an array.
+    """
+    digits = snapshot.server_uuid.tobytes().hex()
+    texts = [_uuid_text(digits[at : at + 32]) for at in range(0, len(digits), 32)]
+    states = [state.text for state in map(ServerState, snapshot.server_state.tolist())]
+    for server, text in snapshot.server_state_text.items():
+        states[server] = text
+    projects = (*snapshot.projects, None)  # -1, no project, is the last
+    columns = zip(
+        texts,
+        snapshot.server_name,
+        states,
+        snapshot.server_demand.tolist(),
+        snapshot.server_project.tolist(),
+        snapshot.server_locked.tolist(),
+        snapshot.server_excluded.tolist(),
+        strict=True,
+    )
+    metadata, zones = snapshot.server_metadata, snapshot.server_pinned_zone
+    result = []
+    for index, (uuid, name, state, (vcpus, memory, disk), project, locked, out) in enumerate(
+        columns
+    ):
+        shown: dict[str, Json] = {
+            "server_uuid": uuid,
+            "server_name": name,
+            "server_state": state,
+            "server_vcpus": vcpus,
+            "server_memory": memory,
+            "server_disk": disk,
+            "server_metadata": dict(metadata.get(index, ())),
+            "server_project_id": projects[project],
+            "server_locked": locked,
+            "server_watcher_exclude": out,
+        }
+        if with_extended:
+            shown["server_pinned_az"] = zones.get(index)
+            shown["server_flavor_extra_specs"] = dict(snapshot.server_extra_specs.get(index, ()))
+        result.append(orjson.dumps(shown))
     return result
+
+
+def _uuid_text(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 import uuid
@@ -13,25 +14,37 @@ import structlog
 import uvicorn
 from oslo_config import cfg
 
-from trimtab.audit.v1 import audit_pb2, audit_pb2_grpc
+from trimtab.audit.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
+    audit_template_pb2,
+    audit_template_pb2_grpc,
+)
 from trimtab.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from trimtab.ops.v1 import ops_pb2, ops_pb2_grpc
 from trimtab.plan.v1 import plan_pb2, plan_pb2_grpc
 from trimtab.rest.v1 import rest_pb2, rest_pb2_grpc
 from trimtab_api import asgi
 from trimtab_api.auth import NoAuth
+from trimtab_api.changes import ChangeFeed
 from trimtab_api.keystone import KeystoneAuthenticator, KeystoneClient
+from trimtab_api.outbox.bus import make_buses
+from trimtab_api.outbox.publisher import OutboxPublisher
+from trimtab_api.outbox.settings import GROUPS as OUTBOX_GROUPS
+from trimtab_api.outbox.settings import OutboxSettings
 from trimtab_api.policies import FilePolicy
 from trimtab_api.ports import Deps
-from trimtab_api.remote import CollectorModels, DecisionStates
+from trimtab_api.remote import CollectorModels, DecisionRollbacks, DecisionStates
 from trimtab_api.rest import RestApi
 from trimtab_api.servicer import WatcherRest
 from trimtab_api.settings import GROUPS, ApiSettings
 from trimtab_api.typed.action_plans import PlanService
+from trimtab_api.typed.audit_templates import AuditTemplateService
 from trimtab_api.typed.audits import AuditService
 from trimtab_api.typed.catalog import CatalogService
 from trimtab_api.typed.gate import Gate
 from trimtab_api.typed.services import OpsService
+from trimtab_api.typed.watching import Watches
 from trimtab_api.wake import GrpcWaker
 from trimtab_common.domain.errors import FailedPrecondition
 from trimtab_common.openstack.connect import connector
@@ -41,7 +54,7 @@ from trimtab_common.runtime.channels import open_channel
 from trimtab_common.runtime.clock import SystemClock
 from trimtab_common.runtime.service import Service
 from trimtab_common.runtime.settings import CommonSettings
-from trimtab_common.store import open_store
+from trimtab_common.store import Store, open_store
 
 log = structlog.get_logger(__name__)
 NAME = "api"
@@ -90,7 +103,9 @@ async def build(common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigO
             "[trimtab]api_http to 127.0.0.1, or set [trimtab]insecure=true if that is wanted."
         )
     service = Service(NAME, common.api_grpc, settings=common)
-    store = await open_store(common.database, host=common.host)
+    store = await open_store(
+        common.database, host=common.host, notification_level=common.notification_level
+    )
     service.on_stop(store.close)
     decision, applier, collector = (
         open_channel(address) for address in (common.decision, common.applier, common.collector)
@@ -105,6 +120,7 @@ async def build(common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigO
         new_uuid=lambda: str(uuid.uuid4()),
         waker=waker,
         strategy_states=DecisionStates(decision),
+        rollbacks=DecisionRollbacks(decision),
         models=CollectorModels(collector),
         settings=settings,
     )
@@ -114,6 +130,9 @@ async def build(common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigO
     )
     service.on_stop(gate.authenticator.close)
     api = RestApi(deps, authenticator=gate.authenticator, policy=gate.policy)
+    feed = ChangeFeed(store, deps.clock)
+    watches = Watches(feed, gate, deps.clock, max_stream_age_s=settings.max_stream_age_s)
+    service.background(feed.run, "change feed")
     for servicer, add_to_server, module, name in (
         (
             WatcherRest(api),
@@ -128,13 +147,19 @@ async def build(common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigO
             "CatalogService",
         ),
         (
-            AuditService(deps, gate),
+            AuditTemplateService(deps, gate),
+            audit_template_pb2_grpc.add_AuditTemplateServiceServicer_to_server,
+            audit_template_pb2,
+            "AuditTemplateService",
+        ),
+        (
+            AuditService(deps, gate, watches),
             audit_pb2_grpc.add_AuditServiceServicer_to_server,
             audit_pb2,
             "AuditService",
         ),
         (
-            PlanService(deps, gate),
+            PlanService(deps, gate, watches),
             plan_pb2_grpc.add_PlanServiceServicer_to_server,
             plan_pb2,
             "PlanService",
@@ -148,10 +173,22 @@ async def build(common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigO
     ):
         full_name = module.DESCRIPTOR.services_by_name[name].full_name
         service.add(servicer, add_to_server, full_name)
+    publisher = _publisher(store, OutboxSettings.from_conf(conf), common, service)
+    service.background(publisher.run, "outbox")
     http = _http_server(api, gate, common.api_http, settings)
     service.on_stop(http.close)
     service.background(http.run_door, "http door")
     return service
+
+
+def _publisher(
+    store: Store, settings: OutboxSettings, common: CommonSettings, service: Service
+) -> OutboxPublisher:
+    buses = make_buses(settings)
+    if buses is not None:
+        service.on_stop(buses.close)
+    owner = f"{common.host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    return OutboxPublisher(store, buses, clock=SystemClock(), owner=owner)
 
 
 def _http_server(api: RestApi, gate: Gate, address: str, settings: ApiSettings) -> HttpServer:
@@ -194,7 +231,9 @@ async def make_authenticator(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs until SIGTERM or SIGINT."""
     arguments = sys.argv[1:] if argv is None else argv
-    common, conf = runtime_settings.load(arguments, prog="trimtab-api", groups=GROUPS)
+    common, conf = runtime_settings.load(
+        arguments, prog="trimtab-api", groups={**GROUPS, **OUTBOX_GROUPS}
+    )
     settings = ApiSettings.from_conf(conf, debug=common.debug)
     return services.run(lambda: build(common, settings, conf), settings=common, name=NAME)
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 import grpc.aio
 import orjson
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from trimtab.decision.v1 import decision_pb2, decision_pb2_grpc
 from trimtab.model.v1 import model_pb2, model_pb2_grpc
-from trimtab_api.ports import StrategyRequirement
+from trimtab_api.ports import ModelStatus, RolledBack, StrategyRequirement
+from trimtab_common.domain.elements import ElementSnapshot
 from trimtab_common.domain.errors import (
     Bug,
     DeadlineExceeded,
@@ -20,9 +24,11 @@ from trimtab_common.domain.errors import (
 )
 from trimtab_common.domain.snapshot import ComputeSnapshot
 from trimtab_common.runtime.errors import from_rpc_error
+from trimtab_common.wire.element_codec import elements_of
 from trimtab_common.wire.snapshot_codec import SnapshotReader
 
 STATE_TIMEOUT_S = 20.0
+ROLLBACK_TIMEOUT_S = 30.0
 MODEL_TIMEOUT_S = 30.0
 
 
@@ -52,11 +58,59 @@ class DecisionStates:
         ]
 
 
+class DecisionRollbacks:
+    """Has decision undo plans; see `ports.Rollbacks`."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub: decision_pb2_grpc.DecisionServiceAsyncStub = (
+            decision_pb2_grpc.DecisionServiceStub(channel)
+        )
+
+    async def roll_back(
+        self, plan_uuid: str, actions: Sequence[str]
+    ) -> tuple[str, Sequence[RolledBack]]:
+        """Unavailable when decision does not answer; never asked twice."""
+        request = decision_pb2.RollBackPlanRequest(uuid=plan_uuid, actions=actions)
+        try:
+            answer = await self._stub.RollBackPlan(request, timeout=ROLLBACK_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise _explained(error, "decision") from None
+        return answer.uuid, [
+            RolledBack(
+                action_uuid=one.uuid,
+                inverse_uuid=one.inverse_uuid or None,
+                problem=one.problem or None,
+            )
+            for one in answer.results
+        ]
+
+
 class CollectorModels:
     """Reads models from collector; see `ports.Models`."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub: model_pb2_grpc.ModelServiceAsyncStub = model_pb2_grpc.ModelServiceStub(channel)
+
+    async def statuses(self) -> Sequence[ModelStatus]:
+        """Every model; Unavailable when collector does not answer."""
+        try:
+            answer = await self._stub.ListModels(
+                model_pb2.ListModelsRequest(), timeout=STATE_TIMEOUT_S
+            )
+        except grpc.aio.AioRpcError as error:
+            raise _explained(error, "collector") from None
+        return [
+            ModelStatus(
+                kind=model.kind,
+                hosts=model.hosts,
+                servers=model.servers,
+                synced_at=_time(model, "synced_at"),
+                changed_at=_time(model, "changed_at"),
+                partial=model.partial,
+                stale_reason=model.stale_reason,
+            )
+            for model in answer.models
+        ]
 
     async def compute(self) -> ComputeSnapshot | None:
         """None when no model was built yet; Unavailable when collector does not answer."""
@@ -79,6 +133,27 @@ class CollectorModels:
                 return None
             raise problem from None
         raise Unavailable("collector ended the snapshot before it was whole. Try again.")
+
+    async def elements(self, kind: str, scope: Sequence[Any]) -> ElementSnapshot | None:
+        """None when no model was built yet; NotFound when collector holds no such model."""
+        text = orjson.dumps(scope).decode() if scope else ""
+        request = model_pb2.GetModelRequest(kind=kind, scope_json=text)
+        try:
+            parts = [one async for one in self._stub.GetModel(request, timeout=MODEL_TIMEOUT_S)]
+        except grpc.aio.AioRpcError as error:
+            problem = _explained(error, "collector")
+            if isinstance(problem, FailedPrecondition):
+                return None
+            raise problem from None
+        model = await asyncio.to_thread(elements_of, parts)
+        return model.snapshot()
+
+
+def _time(model: model_pb2.ModelInfo, name: Literal["synced_at", "changed_at"]) -> datetime | None:
+    if not model.HasField(name):
+        return None
+    stamp: Timestamp = getattr(model, name)
+    return stamp.ToDatetime(tzinfo=UTC)
 
 
 def _finished(reader: SnapshotReader, end: model_pb2.SnapshotEnd) -> ComputeSnapshot:

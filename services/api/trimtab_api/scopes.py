@@ -8,44 +8,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trimtab_api.parameters import check
+from trimtab_common.domain import element_scope
 from trimtab_common.domain import scope as domain_scope
 from trimtab_common.domain.snapshot import ComputeSnapshot
+from trimtab_common.rules import schemas
 
 Json = Any
 
 
-def _closed(required: tuple[str, ...] = (), **properties: Json) -> dict[str, Json]:
-    result: dict[str, Json] = {
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": False,
-    }
-    return result | ({"required": list(required)} if required else {})
-
-
-def _list(item: Json) -> dict[str, Json]:
-    return {"type": "array", "items": item}
-
-
-_TEXT = {"type": "string"}
-_NAMED = _list(_closed(("name",), name=_TEXT))
-_BY_UUID = _list(_closed(("uuid",), uuid=_TEXT))
-_STORAGE = _list(
-    _closed(
-        availability_zones=_NAMED,
-        volume_types=_NAMED,
-        exclude=_list(_closed(storage_pools=_NAMED, volumes=_BY_UUID, projects=_BY_UUID)),
-    )
-)
-_BAREMETAL = _list(_closed(exclude=_list(_closed(ironic_nodes=_BY_UUID))))
 SCHEMA: Mapping[str, Json] = {
     "$schema": "http://json-schema.org/draft-04/schema#",
-    **_list(
-        _closed(
-            compute=dict(domain_scope.COMPUTE_SCOPE_SCHEMA), storage=_STORAGE, baremetal=_BAREMETAL
-        )
-    ),
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {
+            "compute": dict(domain_scope.COMPUTE_SCOPE_SCHEMA),
+            "storage": dict(element_scope.STORAGE_SCOPE_SCHEMA),
+            "baremetal": dict(element_scope.BAREMETAL_SCOPE_SCHEMA),
+        },
+        "additionalProperties": False,
+    },
 }
 """Collector publishes each model's schema too; api takes them from there once plug-ins add models."""
 
@@ -53,9 +35,10 @@ SCHEMA: Mapping[str, Json] = {
 def checked(scope: Json) -> list[Json]:
     """The scope in its stored form; InvalidArgument names the failing path."""
     normal = domain_scope.normalise(scope)
-    check(normal, SCHEMA, "Invalid audit scope")
+    schemas.check(normal, SCHEMA, "Invalid audit scope")
     for item in normal:
         domain_scope.check_compute_rules(item.get("compute", ()))
+        element_scope.check_storage_rules(item.get("storage", ()))
     return normal
 
 

@@ -68,6 +68,7 @@ class WatcherRest(rest_pb2_grpc.WatcherRestServicer):
     UpdateActionPlan = _unary
     DeleteActionPlan = _unary
     StartActionPlan = _unary
+    RollBackActionPlan = _unary
     ListActions = _unary
     GetAction = _unary
     UpdateAction = _unary

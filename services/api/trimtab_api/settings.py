@@ -8,6 +8,8 @@ from typing import Literal
 
 from oslo_config import cfg
 
+from trimtab_api.outbox.settings import GROUPS as OUTBOX_GROUPS
+
 API_OPTS: Sequence[cfg.Opt] = [
     cfg.StrOpt(
         "auth",
@@ -32,6 +34,19 @@ API_OPTS: Sequence[cfg.Opt] = [
         default=90,
         min=1,
         help="Seconds without a heartbeat after which a service counts as FAILED.",
+    ),
+    cfg.FloatOpt(
+        "catalogue_cache_time",
+        default=2.0,
+        min=0.0,
+        max=60.0,
+        help="Seconds an answer about goals and strategies is kept; they change with plug-ins only.",
+    ),
+    cfg.IntOpt(
+        "max_stream_age",
+        default=3600,
+        min=1,
+        help="Seconds after which a Watch stream ends; its client resumes with a good token.",
     ),
     cfg.BoolOpt(
         "enable_proxy_headers_parsing",
@@ -77,6 +92,8 @@ class ApiSettings:
     enable_webhooks_auth: bool = True
     max_body_bytes: int = 4 * 1024 * 1024
     service_down_time_s: int = 90
+    catalogue_cache_s: float = 0.0
+    max_stream_age_s: float = 3600.0
     trust_forwarded_headers: bool = False
     cors_allowed_origins: tuple[str, ...] = ()
     debug: bool = False
@@ -92,7 +109,14 @@ class ApiSettings:
             enable_webhooks_auth=conf.api.enable_webhooks_auth,
             max_body_bytes=conf.api.max_body_bytes,
             service_down_time_s=conf.api.service_down_time,
+            catalogue_cache_s=conf.api.catalogue_cache_time,
+            max_stream_age_s=conf.api.max_stream_age,
             trust_forwarded_headers=conf.api.enable_proxy_headers_parsing,
             cors_allowed_origins=tuple(conf.cors.allowed_origin),
             debug=debug,
         )
+
+
+def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
+    """For oslo-config-generator: every option of this service."""
+    return list({**GROUPS, **OUTBOX_GROUPS}.items())

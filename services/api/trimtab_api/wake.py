@@ -11,6 +11,7 @@ import structlog
 
 from trimtab.applier.v1 import applier_pb2, applier_pb2_grpc
 from trimtab.decision.v1 import decision_pb2, decision_pb2_grpc
+from trimtab_common.runtime import failpoints
 
 log = structlog.get_logger(__name__)
 TIMEOUT_S = 2.0
@@ -35,6 +36,11 @@ class GrpcWaker:
         request = decision_pb2.WakeAuditRequest(uuid=uuid)
         self._send("decision", uuid, lambda: self._decision.WakeAudit(request, timeout=TIMEOUT_S))
 
+    def check_scope(self, uuid: str) -> None:
+        """Has decision look whether what the scope of this audit or template names is there."""
+        request = decision_pb2.CheckScopeRequest(uuid=uuid)
+        self._send("decision", uuid, lambda: self._decision.CheckScope(request, timeout=TIMEOUT_S))
+
     def wake_plan(self, uuid: str) -> None:
         """Tells applier that this plan may be runnable, or wants cancelling."""
         request = applier_pb2.WakePlanRequest(uuid=uuid)
@@ -57,6 +63,7 @@ class GrpcWaker:
 
 async def _try(whom: str, uuid: str, call: Callable[[], Awaitable[Any]]) -> None:
     try:
+        failpoints.reach("api.wake.before")
         await call()
     except grpc.aio.AioRpcError as error:
         log.warning("wake-up not delivered", whom=whom, uuid=uuid, code=error.code().name)

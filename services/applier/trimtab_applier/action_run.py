@@ -18,6 +18,7 @@ from trimtab_applier.errors import ActionFailed, ActionSkipped, LeaseLost, statu
 from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.domain.lifecycle import ActionState
 from trimtab_common.domain.records import Action
+from trimtab_common.runtime import failpoints
 from trimtab_common.store import StoreBusy, StoreUnreachable
 
 log = structlog.get_logger(__name__)
@@ -92,10 +93,12 @@ class ActionRun:
         return plugin is not None and plugin.is_abortable(self._action.input_parameters)
 
     async def _start(self, plugin: ActionPlugin) -> ActionState:
+        failpoints.reach("applier.action.checked")
         if not await self._journal.start_action(self.uuid, self._context.intent):
             self.state = ActionState.SKIPPED
             return self.state
         self.state = ActionState.ONGOING
+        failpoints.reach("applier.action.started")
         if self._stop_wanted:
             await self.stop()
             if self.was_stopped:
@@ -104,6 +107,7 @@ class ActionRun:
 
     async def _perform(self, plugin: ActionPlugin, work: Coroutine[Any, Any, bool]) -> ActionState:
         error = await self._outcome(plugin, work)
+        failpoints.reach("applier.action.worked")
         async with self._turn:
             if self.state is not ActionState.CANCELLING:
                 if error is None:

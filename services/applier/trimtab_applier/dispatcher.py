@@ -7,11 +7,14 @@ makes the look earlier: what runs is decided by the record and by the lease.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
 
 import structlog
 
 from trimtab_applier import metrics
 from trimtab_applier.actions import ActionTypes
+from trimtab_applier.beyond import Beyond
 from trimtab_applier.context import RunParts
 from trimtab_applier.errors import LeaseLost
 from trimtab_applier.journal import Journal
@@ -21,9 +24,11 @@ from trimtab_applier.plan_run import PlanRun
 from trimtab_applier.settings import ApplierSettings
 from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.domain.lifecycle import PlanState
-from trimtab_common.domain.records import ActionPlan
+from trimtab_common.domain.records import ActionPlan, Lease
 from trimtab_common.openstack.nova_writes import NovaWrites
+from trimtab_common.runtime import failpoints
 from trimtab_common.runtime.clock import Clock
+from trimtab_common.runtime.identity import host_of
 from trimtab_common.store import Query, Store
 
 log = structlog.get_logger(__name__)
@@ -31,6 +36,9 @@ RUNNABLE = (PlanState.PENDING, PlanState.ONGOING, PlanState.CANCELLING)
 PAGE = 200
 RETRY_AFTER_S = (1.0, 5.0, 30.0)
 """A plan whose run broke is tried again after these pauses."""
+MISSED_RENEWALS = 2.5
+"""After the time of so many an applier counts as silent."""
+SOON_S = 0.1
 
 
 class Dispatcher:
@@ -45,7 +53,9 @@ class Dispatcher:
         types: ActionTypes,
         settings: ApplierSettings,
         owner: str,
+        beyond: Beyond | None = None,
     ) -> None:
+        self._beyond = beyond or Beyond()
         self._store = store
         self._clock = clock
         self._nova = nova
@@ -56,6 +66,8 @@ class Dispatcher:
         self._runs: dict[str, PlanRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._breaks: dict[str, tuple[int, float]] = {}  # plan: how often, not before
+        self._told: dict[str, datetime] = {}  # plan: the take-over that its message names
+        self._next_look_s = settings.sweep_every_s
         self._woken = asyncio.Event()
 
     @property
@@ -83,29 +95,54 @@ class Dispatcher:
             await self._let_go()
 
     async def sweep(self) -> None:
-        """Claims what it has a place for."""
-        if len(self._runs) >= self._settings.workers:
-            return
+        """Claims what it has a place for; tells of plans whose applier is silent."""
+        self._next_look_s = self._settings.sweep_every_s
         async with self._store.read() as session:
             plans = await session.action_plans.list(
                 Query(filters={"state__in": [str(state) for state in RUNNABLE]}, limit=PAGE)
             )
-        for plan in plans:
-            if len(self._runs) >= self._settings.workers:
-                return
-            if plan.uuid not in self._runs and await self._is_free(plan):
+            others = [plan for plan in plans if plan.uuid not in self._runs]
+            held = await session.leases.held(KIND, [plan.uuid for plan in others])
+            now = await session.leases.now() if held else self._clock.now()
+        if len(plans) < PAGE:
+            self._forget_all_but({plan.uuid for plan in plans})
+        for plan in others:
+            if plan.uuid in held:
+                await self._watch_silence(plan, held[plan.uuid], now)
+            elif len(self._runs) < self._settings.workers and not self._is_paused(plan.uuid):
                 await self._claim(plan)
 
-    async def _is_free(self, plan: ActionPlan) -> bool:
-        """A look without a write; the claim itself decides."""
-        _, not_before = self._breaks.get(plan.uuid, (0, 0.0))
-        if self._clock.monotonic() < not_before:
-            return False
-        async with self._store.read() as session:
-            lease = await session.leases.get(KIND, plan.uuid)
-            return lease is None or lease.until_at <= await session.leases.now()
+    def _is_paused(self, uuid: str) -> bool:
+        _, not_before = self._breaks.get(uuid, (0, 0.0))
+        return self._clock.monotonic() < not_before
+
+    def _forget_all_but(self, uuids: AbstractSet[str]) -> None:
+        for known in (self._breaks, self._told):
+            for uuid in known.keys() - uuids:
+                del known[uuid]
+
+    async def _watch_silence(self, plan: ActionPlan, lease: Lease, now: datetime) -> None:
+        """A plan whose applier missed its renewals says so, and until when it waits (A-116)."""
+        terms = self._settings.lease_terms
+        left_s = (lease.until_at - now).total_seconds()
+        if terms.stored_s - left_s < MISSED_RENEWALS * terms.renew_every_s:
+            return
+        self._next_look_s = min(self._next_look_s, max(left_s, 0.0) + SOON_S)
+        if self._told.get(plan.uuid) == lease.until_at:
+            return
+        heard_at = lease.until_at - timedelta(seconds=terms.stored_s)
+        message = (
+            f"Waiting for a take-over: the applier on {host_of(lease.owner)} was last heard of at "
+            f"{heard_at:%H:%M:%S} UTC; another one goes on at {lease.until_at:%H:%M:%S} UTC."
+        )
+        log.warning("plan waits for a take-over", plan=plan.uuid, until=lease.until_at.isoformat())
+        await self._store.transact(
+            lambda session: session.action_plans.note(plan.uuid, message, while_in=RUNNABLE)
+        )
+        self._told[plan.uuid] = lease.until_at
 
     async def _claim(self, plan: ActionPlan) -> None:
+        failpoints.reach("applier.claim.before")
         keeper = await LeaseKeeper.acquire(
             self._store,
             self._clock,
@@ -115,6 +152,7 @@ class Dispatcher:
         )
         if keeper is None:
             return
+        failpoints.reach("applier.claim.after")
         parts = RunParts(
             journal=Journal(self._store, keeper, plan.uuid),
             keeper=keeper,
@@ -122,6 +160,7 @@ class Dispatcher:
             nova=self._nova,
             moves=self._moves,
             limits=self._settings.nova,
+            beyond=self._beyond,
         )
         run = PlanRun(parts=parts, types=self._types, settings=self._settings)
         self._runs[plan.uuid] = run
@@ -134,6 +173,7 @@ class Dispatcher:
         metrics.PLANS_RUNNING.inc()
         try:
             await run.run()
+            failpoints.reach("applier.plan.ended")
             self._breaks.pop(uuid, None)
         except* LeaseLost as group:
             log.warning("lease lost", plan=uuid, cause=str(group.exceptions[0]))
@@ -156,7 +196,7 @@ class Dispatcher:
             log.warning("lease not released", plan=keeper.lease.uuid, problem=error.message)
 
     async def _pause(self) -> None:
-        timer = asyncio.create_task(self._clock.sleep(self._settings.sweep_every_s))
+        timer = asyncio.create_task(self._clock.sleep(self._next_look_s))
         woken = asyncio.create_task(self._woken.wait())
         try:
             await asyncio.wait({timer, woken}, return_when=asyncio.FIRST_COMPLETED)

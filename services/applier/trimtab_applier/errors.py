@@ -4,11 +4,14 @@ TrimtabError
 ├── ActionSkipped      pre_condition found nothing to do
 ├── ActionFailed       an action could not do its work, and says why
 ├── PlanGraphInvalid   parents that name nothing, or a cycle
+├── PlanStale          the cloud is not as the plan found it: nothing was begun
 ├── PlanInterrupted    the plan is no longer ONGOING: start nothing
 └── LeaseLost          another applier may own the plan: write nothing, neither record nor cloud
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from trimtab_common.domain.errors import Code, TrimtabError
 
@@ -36,6 +39,13 @@ class PlanGraphInvalid(TrimtabError):
     code = Code.FAILED_PRECONDITION
 
 
+class PlanStale(TrimtabError):
+    """What the plan relies on changed between its making and its start."""
+
+    reason = "PLAN_STALE"
+    code = Code.FAILED_PRECONDITION
+
+
 class PlanInterrupted(TrimtabError):
     """The record no longer shows the plan as ONGOING."""
 
@@ -48,6 +58,14 @@ class LeaseLost(TrimtabError):
 
     reason = "LEASE_LOST"
     code = Code.ABORTED
+
+
+def check_facts(changes: Sequence[str], what: str) -> None:
+    """Raises ActionFailed when the plan relied on what is so no more."""
+    if changes:
+        raise ActionFailed(
+            f"{what} changed since the plan was made: {'; '.join(changes)}. Create the audit again."
+        )
 
 
 def why(error: BaseException) -> str:

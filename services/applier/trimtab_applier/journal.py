@@ -36,20 +36,20 @@ class Journal:
     def __init__(self, store: Store, keeper: LeaseKeeper, uuid: str) -> None:
         self._store = store
         self._keeper = keeper
+        self._plan_id = 0
         self.uuid = uuid
 
     async def load(self) -> tuple[ActionPlan, list[Action]]:
         """The plan and its actions, in order."""
         async with self._store.read() as session:
-            return (
-                await session.action_plans.get(self.uuid),
-                await session.actions.list_of_plan(self.uuid),
-            )
+            plan = await session.action_plans.get(self.uuid)
+            self._plan_id = plan.id
+            return plan, await session.actions.list_of_plan(self.uuid)
 
     async def plan_state(self) -> PlanState:
         """What the record shows now."""
         async with self._store.read() as session:
-            return (await session.action_plans.get(self.uuid)).state
+            return await session.action_plans.state(self.uuid)
 
     async def start_plan(self, host: str) -> None:
         """PENDING to ONGOING, with the host that runs it.
@@ -73,13 +73,13 @@ class Journal:
         message: str | None = None,
         error: BaseException | None = None,
     ) -> None:
-        """The last transition of a plan.
+        """The last transition of a plan; its message replaces the one before, None clears it.
 
         Raises:
             PlanInterrupted: the record shows another state than `source`.
         """
-        columns = {} if message is None else {"status_message": status_message(message)}
-        await self._move_plan(to, source=source, event=event, error=error, **columns)
+        text = None if message is None else status_message(message)
+        await self._move_plan(to, source=source, event=event, error=error, status_message=text)
 
     async def announce_cancel(self) -> None:
         """The notification that cancelling begins."""
@@ -90,12 +90,14 @@ class Journal:
 
         await self._store.transact(work)
 
-    async def adopt(self, host: str) -> None:
-        """Records the host that goes on with a plan whose applier ended."""
+    async def adopt(self, host: str, message: str) -> None:
+        """Records the host that goes on with a plan whose applier ended, and that it does."""
 
         async def work(session: Session) -> None:
             await session.action_plans.update(
-                self.uuid, {"hostname": host}, fence=self._keeper.lease
+                self.uuid,
+                {"hostname": host, "status_message": status_message(message)},
+                fence=self._keeper.lease,
             )
 
         await self._fenced(work)
@@ -108,7 +110,7 @@ class Journal:
         """
 
         async def work(session: Session) -> bool:
-            plan = await session.action_plans.get(self.uuid)
+            plan = await session.announcer.plan(self._plan_id)
             if plan.state is not PlanState.ONGOING:
                 raise PlanInterrupted(f"Plan {self.uuid} is {plan.state}")
             columns = {"intent": dict(intent)} if intent else {}
@@ -186,6 +188,21 @@ class Journal:
 
         async def work(session: Session) -> None:
             await session.actions.update(uuid, {"intent": dict(intent)}, fence=self._keeper.lease)
+
+        await self._fenced(work)
+
+    async def note_revert(self, uuid: str, message: str | None, result: Mapping[str, Json]) -> None:
+        """How the undoing of an action went; its state stays (B-300).
+
+        Raises:
+            LeaseLost: another owner has the plan.
+        """
+        columns: dict[str, Any] = {"result": dict(result)}
+        if message is not None:
+            columns["status_message"] = status_message(message)
+
+        async def work(session: Session) -> None:
+            await session.actions.update(uuid, columns, fence=self._keeper.lease)
 
         await self._fenced(work)
 

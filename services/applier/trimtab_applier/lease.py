@@ -14,6 +14,7 @@ import structlog
 
 from trimtab_applier.errors import LeaseLost
 from trimtab_common.domain.records import Lease
+from trimtab_common.runtime import failpoints
 from trimtab_common.runtime.clock import Clock
 from trimtab_common.store import Store
 
@@ -25,9 +26,14 @@ KIND = "action_plan"
 class LeaseTerms:
     """How long a lease is good (s), what is added for take-over (s), how often it is renewed (s)."""
 
-    ttl_s: float = 25.0
-    margin_s: float = 15.0
-    renew_every_s: float = 3.0
+    ttl_s: float = 14.0
+    margin_s: float = 10.0
+    renew_every_s: float = 2.8
+
+    @property
+    def stored_s(self) -> float:
+        """How long nobody else can take the plan over after a renewal."""
+        return self.ttl_s + self.margin_s
 
 
 class LeaseKeeper:
@@ -40,7 +46,16 @@ class LeaseKeeper:
         self._clock = clock
         self._terms = terms
         self._until = until
+        self._quiet_at = until - terms.ttl_s + (terms.margin_s if lease.taken_early else 0.0)
         self.lease = lease
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether every write of an earlier holder has ended: only then no trace means no write.
+
+        A lease that ran out was waited for; one that was taken from a process known to have ended was not.
+        """
+        return self._clock.monotonic() >= self._quiet_at
 
     @classmethod
     async def acquire(
@@ -48,9 +63,8 @@ class LeaseKeeper:
     ) -> LeaseKeeper | None:
         """Takes the lease of a plan that nobody holds; None when somebody does."""
         before = clock.monotonic()
-        stored_s = terms.ttl_s + terms.margin_s
         lease = await store.transact(
-            lambda session: session.leases.acquire(KIND, uuid, owner, stored_s)
+            lambda session: session.leases.acquire(KIND, uuid, owner, terms.stored_s)
         )
         if lease is None:
             return None
@@ -87,9 +101,8 @@ class LeaseKeeper:
         """
         self.check()
         before = self._clock.monotonic()
-        stored_s = self._terms.ttl_s + self._terms.margin_s
         renewed = await self._store.transact(
-            lambda session: session.leases.renew(self.lease, stored_s)
+            lambda session: session.leases.renew(self.lease, self._terms.stored_s)
         )
         if renewed is None:
             self._until = self._clock.monotonic() - 1.0
@@ -102,6 +115,7 @@ class LeaseKeeper:
         while True:
             await self._clock.sleep(self._terms.renew_every_s)
             try:
+                failpoints.reach("applier.lease.renew")
                 await self.renew()
             except LeaseLost:
                 raise

@@ -21,6 +21,8 @@ from trimtab_common.runtime.clock import Clock
 log = structlog.get_logger(__name__)
 CLOCK_SKEW = timedelta(minutes=5)
 """How far Nova's clock may be from ours."""
+SERVER_EVERY = 10
+"""Looks until the server is read although its migration runs: Nova may have given the move up."""
 LIVE_ENDS = frozenset({"completed", "failed", "error", "cancelled"})
 COLD_ENDS = frozenset({"finished", "done", "confirmed", "reverted", "failed", "error", "cancelled"})
 
@@ -30,8 +32,8 @@ class MoveView:
     """What Nova shows of one move.
 
     `migration`: the newest that is newer than the one before the move, None when there is none.
-    `server` is only read when there is no migration or it has ended; None with `gone` False
-    means that it was not read.
+    `server` is read when there is no migration or it has ended, and now and then in between; None
+    with `gone` False means that it was not read.
     """
 
     migration: MigrationView | None
@@ -57,6 +59,7 @@ class MoveWatch:
         self.server = server
         self.after = after
         self.since = since
+        self.looks = 0
         self._waiters: list[asyncio.Future[MoveView]] = []
 
     async def next(self) -> MoveView:
@@ -128,10 +131,12 @@ class MoveWatcher:
             migration if migration is not None and migration.number > watch.after else None
             for watch, migration in zip(watches, seen, strict=True)
         ]
+        for watch in watches:
+            watch.looks += 1
         settled = {
             watch.server
             for watch, move in zip(watches, moves, strict=True)
-            if move is None or has_ended(move)
+            if move is None or has_ended(move) or watch.looks % SERVER_EVERY == 0
         }
         servers = await self._nova.servers(settled, since=since) if settled else {}
         return [

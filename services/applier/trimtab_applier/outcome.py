@@ -26,15 +26,12 @@ class PlanOutcome:
 def plan_outcome(actions: Iterable[Action], states: Mapping[str, ActionState]) -> PlanOutcome:
     """FAILED if any action FAILED, else SUCCEEDED; skipped ones only leave a message."""
     failed: list[Action] = []
-    skipped: list[Action] = []
+    parts: list[str] = []
     for action in actions:
         if states[action.uuid] is ActionState.FAILED:
             failed.append(action)
         elif states[action.uuid] is ActionState.SKIPPED:
-            skipped.append(action)
-    parts: list[str] = []
-    if skipped:
-        parts.append(f"{SKIPPED} ({_named(skipped)})")
+            parts = [SKIPPED]
     if not failed:
         return PlanOutcome(
             PlanState.SUCCEEDED, "action_plan.execution.end", " ".join(parts) or None, None

@@ -12,7 +12,7 @@ from oslo_config import cfg
 from trimtab_applier.graph import ExecutionRule
 from trimtab_applier.lease import LeaseTerms
 from trimtab_common.domain.errors import FailedPrecondition
-from trimtab_common.openstack import connect
+from trimtab_common.openstack import connect, maas
 
 
 class OnRestart(StrEnum):
@@ -45,13 +45,19 @@ APPLIER_OPTS: Sequence[cfg.Opt] = [
         choices=list(OnCancel),
         help="Running actions of a cancelled plan: abort those that can be, or wait for them.",
     ),
+    cfg.BoolOpt(
+        "rollback_when_actionplan_failed",
+        default=False,
+        help="When an action fails, start no further one and revert those that succeeded, last "
+        "one first.",
+    ),
     cfg.FloatOpt("sweep_interval", default=2.0, min=0.1, help="Looks for plans this often (s)."),
     cfg.FloatOpt(
         "lease_duration",
-        default=25.0,
+        default=14.0,
         min=1.0,
         help="A plan is free for other appliers this long (s), plus the write timeout, after "
-        "its applier was last heard of.",
+        "its applier was last heard of; at once on a machine that sees that it has ended.",
     ),
     cfg.IntOpt(
         "max_parallel_migrations",
@@ -82,26 +88,37 @@ NOVA_OPTS: Sequence[cfg.Opt] = [
     cfg.IntOpt("migration_max_retries", default=180, min=1, help="Looks at a move this often."),
     cfg.FloatOpt("migration_interval", default=5.0, min=0.1, help="Times this many seconds."),
     *connect.NOVA_OPTS,
-    cfg.FloatOpt("write_timeout", default=15.0, min=1.0, help="Limit of one write to Nova (s)."),
+    cfg.FloatOpt("write_timeout", default=10.0, min=1.0, help="Limit of one write to Nova (s)."),
+]
+CINDER_OPTS: Sequence[cfg.Opt] = [
+    cfg.FloatOpt(
+        "volume_move_timeout",
+        default=14400.0,
+        min=1.0,
+        help="Seconds that the migration or retype of one volume may take.",
+    ),
 ]
 GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     "watcher_applier": APPLIER_OPTS,
     "watcher_workflow_engines.taskflow": ENGINE_OPTS,
     "nova": NOVA_OPTS,
+    "cinder": CINDER_OPTS,
+    maas.GROUP: maas.OPTS,
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NovaSettings:
-    """How long moves may take and how stubbornly Nova is asked."""
+    """How long moves may take, of volumes too, and how stubbornly the cloud is asked."""
 
     migration_max_retries: int = 180
     migration_interval_s: float = 5.0
     http_retries: int = 3
     http_retry_interval_s: float = 2.0
-    write_timeout_s: float = 15.0
+    write_timeout_s: float = 10.0
     poll_s: float = 1.0
     abort_timeout_s: float = 480.0
+    volume_timeout_s: float = 14400.0
 
     @property
     def migration_timeout_s(self) -> float:
@@ -119,10 +136,11 @@ class ApplierSettings:
     action_execution_rule: Mapping[str, ExecutionRule] = field(default_factory=dict)
     on_restart: OnRestart = OnRestart.RESUME
     on_cancel: OnCancel = OnCancel.ABORT
+    rollback_when_failed: bool = False
     sweep_every_s: float = 2.0
     cancel_poll_s: float = 1.0
     heartbeat_every_s: float = 60.0
-    lease_s: float = 25.0
+    lease_s: float = 14.0
     max_parallel_migrations: int = 0
     max_parallel_migrations_per_host: int = 0
     nova: NovaSettings = field(default_factory=NovaSettings)
@@ -156,7 +174,7 @@ def from_conf(conf: cfg.ConfigOpts, *, host: str) -> ApplierSettings:
     Raises:
         FailedPrecondition: a rule that is neither ALWAYS nor ANY, or a lease too short to write.
     """
-    applier, engine, nova = (conf[group] for group in GROUPS)
+    applier, engine, nova, cinder, _ = (conf[group] for group in GROUPS)
     settings = ApplierSettings(
         host=host,
         workers=applier.workers,
@@ -164,6 +182,7 @@ def from_conf(conf: cfg.ConfigOpts, *, host: str) -> ApplierSettings:
         action_execution_rule=_rules(engine.action_execution_rule),
         on_restart=OnRestart(applier.on_restart),
         on_cancel=OnCancel(applier.on_cancel),
+        rollback_when_failed=applier.rollback_when_actionplan_failed,
         sweep_every_s=applier.sweep_interval,
         lease_s=applier.lease_duration,
         max_parallel_migrations=applier.max_parallel_migrations,
@@ -175,6 +194,7 @@ def from_conf(conf: cfg.ConfigOpts, *, host: str) -> ApplierSettings:
             http_retry_interval_s=nova.http_retry_interval,
             write_timeout_s=nova.write_timeout,
             poll_s=min(1.0, nova.migration_interval),
+            volume_timeout_s=cinder.volume_move_timeout,
         ),
     )
     if settings.lease_s <= settings.nova.write_timeout_s:
@@ -192,3 +212,8 @@ def _rules(raw: Mapping[str, str]) -> dict[str, ExecutionRule]:
         raise FailedPrecondition(
             f"[watcher_workflow_engines.taskflow] action_execution_rule: {error}; use ALWAYS or ANY"
         ) from None
+
+
+def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
+    """For oslo-config-generator: every option of this service."""
+    return list(GROUPS.items())

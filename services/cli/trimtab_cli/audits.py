@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
+import grpc
 
 from trimtab.audit.v1 import audit_pb2, audit_pb2_grpc
 from trimtab.plan.v1 import plan_pb2, plan_pb2_grpc
-from trimtab_cli import output, parameters
+from trimtab_cli import following, output, parameters
 from trimtab_cli.grpc_client import TIMEOUT_S, channel
 
 COLUMNS = ("uuid", "name", "audit_type", "state", "goal", "strategy", "status_message")
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "SUSPENDED"})
-WATCH_POLL_S = 0.2
-WATCH_LIMIT_S = 3600.0
 
 
 @click.group("audit")
@@ -43,11 +42,11 @@ def create(
     """Create an audit."""
     request = audit_pb2.CreateAuditRequest(audit_type=kind, **fields)
     request.parameters.update(parameters.parse(pairs))
-    with channel(obj.address, obj.token) as ch:
+    with channel(obj.address, obj.token, obj.renew) as ch:
         stub = audit_pb2_grpc.AuditServiceStub(ch)
         audit = stub.CreateAudit(request, timeout=TIMEOUT_S)
         if watch and kind == "ONESHOT":
-            audit = _wait(stub, audit.uuid)
+            audit = _wait(obj, audit.uuid)
         output.print_one(audit, form)
         if watch and audit.state == "SUCCEEDED" and form == "table":
             plans = plan_pb2_grpc.PlanServiceStub(ch).ListActionPlans(
@@ -58,14 +57,42 @@ def create(
         raise SystemExit(1)
 
 
-def _wait(stub: Any, uuid: str) -> Any:
-    deadline = time.monotonic() + WATCH_LIMIT_S
-    while time.monotonic() < deadline:
-        audit = stub.GetAudit(audit_pb2.GetAuditRequest(audit=uuid), timeout=TIMEOUT_S)
-        if audit.state in ENDED:
+def _messages(obj: Any, **wanted: Any) -> Iterator[Any]:
+    def opened(ch: grpc.Channel, place: str, call: dict[str, Any]) -> Iterator[Any]:
+        request = audit_pb2.WatchAuditsRequest(resume_token=place, **wanted)
+        return iter(audit_pb2_grpc.AuditServiceStub(ch).WatchAudits(request, **call))
+
+    return following.messages(obj, opened)
+
+
+def _wait(obj: Any, uuid: str) -> Any:
+    """The audit when it has ended."""
+    for message in _messages(obj, audits=[uuid]):
+        audit = following.shown(message, "audit")
+        if audit is not None and audit.state in ENDED:
             return audit
-        time.sleep(WATCH_POLL_S)
-    raise click.ClickException(f"audit {uuid} did not end within {WATCH_LIMIT_S:.0f} s")
+    raise click.ClickException(f"audit {uuid} can no longer be followed")
+
+
+@group.command("watch")
+@click.argument("audits", nargs=-1)
+@click.option("--goal", "-g", default="", help="Only audits of this goal.")
+@click.option("--all", "everything", is_flag=True, help="Begin with those that have ended, too.")
+@output.format_option
+@click.pass_obj
+def watch(obj: Any, /, *, audits: tuple[str, ...], goal: str, everything: bool, form: str) -> None:
+    """Print audits as they change; with names or uuids until all of those have ended."""
+    ended: set[str] = set()
+    total = 0
+    active_only = not (everything or audits)
+    for message in _messages(obj, audits=audits, goal=goal, active_only=active_only):
+        total = message.end.count or total
+        audit = following.shown(message, "audit")
+        if audit is not None:
+            output.print_event(message, audit, form, ("name", "status_message"))
+            (ended.add if audit.state in ENDED else ended.discard)(audit.uuid)
+        if audits and total and len(ended) >= total:
+            return
 
 
 @group.command("list")

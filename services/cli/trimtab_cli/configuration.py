@@ -11,6 +11,11 @@ from trimtab_cli.ports import Ports
 ACTIONS_AT_ONCE = 16  # they wait for Nova, not for a processor; the planner bounds them first
 NOVA_EXCHANGE = "nova"
 PROMETHEUS_PORT = 9090
+FAKECLOUD_MODELS = """\
+collector_plugins = compute,storage,baremetal
+element_poll_interval = 2
+"""
+"""The fake cloud has an Ironic; an operator's collector reads what its own files name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,7 @@ class SystemSpec:
     rabbit_url: str | None = None
     config_files: tuple[Path, ...] = ()
     max_stream_age_s: int = gateway.MAX_STREAM_AGE_S
+    ready_timeout_s: float = 60.0
 
 
 def database_of(spec: SystemSpec) -> str:
@@ -61,7 +67,7 @@ def _text(spec: SystemSpec) -> str:
 [oslo_messaging_notifications]
 transport_url = {spec.rabbit_url}
 [watcher_decision_engine]
-notification_topics = {exchange_of(spec)}.versioned_notifications
+notification_topics = {exchange_of(spec)}.versioned_notifications,{exchange_of(spec)}.notifications
 """
     return f"""\
 [database]
@@ -73,8 +79,10 @@ api_grpc = {ports.address("api")}
 cloud = {spec.cloud or "watcher"}
 [api]
 auth = {spec.auth or ("keystone" if spec.cloud else "none")}
+max_stream_age = {spec.max_stream_age_s}
 [collector]
 max_stream_age = {spec.max_stream_age_s}
+{"" if spec.cloud else FAKECLOUD_MODELS}
 [prometheus_client]
 host = 127.0.0.1
 port = {PROMETHEUS_PORT if spec.cloud else ports.fakecloud}

@@ -56,6 +56,7 @@ def render(settings: GatewaySettings) -> str:
         "descriptors": str(_packaged("descriptors.binpb")),
         "max_body_bytes": str(MAX_BODY_BYTES),
         "max_stream_age_s": str(settings.max_stream_age_s + STREAM_GRACE_S),
+        "error_400": "REPLY400",
         "error_413": "REPLY413",
         "error_503": "REPLY503",
         "text_503": NOT_REACHABLE,
@@ -67,6 +68,11 @@ def render(settings: GatewaySettings) -> str:
         fields |= {f"{name}_host": host, f"{name}_port": port}
     document = json.dumps(yaml.safe_load(template.substitute(fields)), indent=1)
     for mark, text, client in (
+        (
+            "REPLY400",
+            "The request cannot be read. Percent-encode the path, without control characters.",
+            True,
+        ),
         ("REPLY413", f"The request body is larger than {MAX_BODY_BYTES} bytes.", True),
         (
             "REPLY503",

@@ -10,7 +10,17 @@ from typing import Any, NoReturn
 
 import click
 
-from trimtab_cli import audits, databases, gateway, models, plans, policies, simulation
+from trimtab_cli import (
+    audits,
+    databases,
+    documents,
+    gateway,
+    metrics,
+    models,
+    plans,
+    policies,
+    simulation,
+)
 from trimtab_cli.configuration import SystemSpec
 from trimtab_cli.demo import demo as run_demo
 from trimtab_cli.output import console
@@ -49,9 +59,11 @@ def main(context: click.Context, address: str, token: str | None, cloud: str | N
 main.add_command(audits.group)
 main.add_command(plans.group)
 main.add_command(models.group)
+main.add_command(metrics.group)
 main.add_command(simulation.command)
 main.add_command(databases.group)
 main.add_command(policies.group)
+main.add_command(documents.openapi)
 
 
 def _ports(base: int, fakecloud: int) -> Ports:

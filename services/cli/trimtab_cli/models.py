@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from google.protobuf.json_format import MessageToDict
 from rich.table import Table
 
 from trimtab.model.v1 import metrics_pb2, metrics_pb2_grpc, model_pb2, model_pb2_grpc
-from trimtab_cli import output, picture
+from trimtab_cli import following, output, picture
 from trimtab_cli.grpc_client import TIMEOUT_S, channel, explain
 from trimtab_common.domain.errors import TrimtabError
+from trimtab_common.domain.graph import compute_graph, storage_graph
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_common.wire import metrics_codec, saved_model
+from trimtab_common.wire.element_codec import elements_of
 
 METRICS = (
     "host_cpu_usage",
@@ -27,8 +29,6 @@ METRICS = (
     "instance_ram_allocated",
     "instance_root_disk_size",
 )
-RECONNECT_S = (0.5, 1.0, 2.0, 5.0)
-WATCH_LIMIT_S = 3600.0
 
 
 @click.group("model")
@@ -81,6 +81,24 @@ def save(obj: Any, file: Path) -> None:
     click.echo(f"{file}: {snapshot.n_hosts} hosts, {snapshot.n_servers} servers")
 
 
+@group.command("graph")
+@click.option("--storage", "with_storage", is_flag=True, help="With pools and volumes.")
+@click.pass_obj
+def graph(obj: Any, with_storage: bool) -> None:  # noqa: FBT001, click passes options by name
+    """Print the live model as a graph: vertices and edges, as JSON."""
+    with channel(obj.address, obj.token) as ch:
+        found = compute_graph(_snapshot(ch))
+        if with_storage:
+            stub = model_pb2_grpc.ModelServiceStub(ch)
+            request = model_pb2.GetModelRequest(kind="storage")
+            try:
+                model = elements_of(stub.GetModel(request, timeout=TIMEOUT_S))
+            except grpc.RpcError as error:
+                raise click.ClickException(explain(error, obj.address)) from error
+            found = found.joined(storage_graph(model.snapshot()))
+    click.echo(json.dumps(found.as_json(), indent=1))
+
+
 @group.command("watch")
 @click.option("--count", default=0, help="End after this many changes; 0: never.")
 @click.option("--heartbeat", default=5, show_default=True, help="Seconds.")
@@ -88,25 +106,16 @@ def save(obj: Any, file: Path) -> None:
 @click.pass_obj
 def watch(obj: Any, count: int, heartbeat: int, form: str) -> None:
     """Print every change of the live model as it happens."""
-    token, seen, failures = "", 0, 0
-    while True:
-        try:
-            with grpc.insecure_channel(obj.address) as plain:
-                stub = model_pb2_grpc.ModelServiceStub(plain)
-                request = model_pb2.WatchModelRequest(resume_token=token, heartbeat_s=heartbeat)
-                metadata = (("x-auth-token", obj.token),) if obj.token else ()
-                for message in stub.WatchModel(request, timeout=WATCH_LIMIT_S, metadata=metadata):
-                    failures, token = 0, message.resume_token
-                    seen += _print_event(message, form)
-                    if count and seen >= count:
-                        return
-        except grpc.RpcError as error:
-            if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-                raise click.ClickException(explain(error, obj.address)) from error
-            if failures >= len(RECONNECT_S):
-                raise click.ClickException(explain(error, obj.address)) from error
-            time.sleep(RECONNECT_S[failures])
-            failures += 1
+
+    def opened(channel: grpc.Channel, place: str, call: dict[str, Any]) -> Iterator[Any]:
+        request = model_pb2.WatchModelRequest(resume_token=place, heartbeat_s=heartbeat)
+        return iter(model_pb2_grpc.ModelServiceStub(channel).WatchModel(request, **call))
+
+    seen = 0
+    for message in following.messages(obj, opened):
+        seen += _print_event(message, form)
+        if count and seen >= count:
+            return
 
 
 def _print_event(message: Any, form: str) -> int:

@@ -73,6 +73,19 @@ def print_one(message: Message, form: str) -> None:
     console.print(table)
 
 
+def print_event(message: Message, resource: Any, form: str, also: Sequence[str]) -> None:
+    """One message of a stream as a line: time, uuid, state and the fields `also`; or as JSON."""
+    if form == "json":
+        click.echo(json.dumps(MessageToDict(message, preserving_proto_field_name=True)))
+        return
+    at = resource.updated_at if resource.HasField("updated_at") else resource.created_at
+    told = [at.ToDatetime().strftime("%H:%M:%S"), resource.uuid, cell("state", resource.state)]
+    told += [cell(name, getattr(resource, name)) for name in also]
+    if resource.HasField("expected_end_at"):
+        told.append(f"(until {resource.expected_end_at.ToDatetime():%H:%M:%S}?)")
+    console.print(" ".join(filter(None, told)), soft_wrap=True)
+
+
 def cell(name: str, value: Any) -> str:
     """A value as table text; states in colour."""
     text = "" if value is None else value if isinstance(value, str) else json.dumps(value)

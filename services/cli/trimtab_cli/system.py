@@ -22,7 +22,6 @@ from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.store.migrate import upgrade
 
 SERVICES = ("collector", "scoring", "decision", "applier", "api")
-READY_TIMEOUT_S = 60.0
 POLL_S = 0.05
 
 
@@ -147,7 +146,7 @@ class System:
         )
 
     def _await_grpc(self, name: str) -> None:
-        deadline = time.monotonic() + READY_TIMEOUT_S
+        deadline = time.monotonic() + self.spec.ready_timeout_s
         with grpc.insecure_channel(f"127.0.0.1:{self.ports.grpc(name)}") as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             while True:
@@ -160,7 +159,7 @@ class System:
                 self._still_waiting(name, deadline)
 
     def _await_http(self, name: str, url: str) -> None:
-        deadline = time.monotonic() + READY_TIMEOUT_S
+        deadline = time.monotonic() + self.spec.ready_timeout_s
         while True:
             try:
                 if httpx.get(url, timeout=1).status_code < 500:  # noqa: PLR2004, a server error
@@ -174,7 +173,9 @@ class System:
             child.check()
         if time.monotonic() > deadline:
             log = self.spec.state_dir / "logs" / f"{name}.log"
-            raise StartError(f"{name} did not answer within {READY_TIMEOUT_S:.0f} s; see {log}")
+            raise StartError(
+                f"{name} did not answer within {self.spec.ready_timeout_s:.0f} s; see {log}"
+            )
         time.sleep(POLL_S)
 
 

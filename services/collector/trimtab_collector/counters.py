@@ -9,6 +9,9 @@ from trimtab_common.domain.compute import ComputeModel
 HOSTS = Gauge("trimtab_model_hosts", "Hosts in the compute model.")
 SERVERS = Gauge("trimtab_model_servers", "Servers in the compute model.")
 REVISION = Gauge("trimtab_model_revision", "Revision of the compute model.")
+ELEMENTS = Gauge(
+    "trimtab_model_elements", "Elements of the storage and baremetal models.", ["kind"]
+)
 SYNC_SECONDS = Histogram(
     "trimtab_model_sync_seconds",
     "Time of a full read of the cloud.",
@@ -16,6 +19,12 @@ SYNC_SECONDS = Histogram(
 )
 FAILED_READS = Counter("trimtab_model_failed_reads", "Reads of the cloud that failed.")
 WATCHERS = Gauge("trimtab_model_watchers", "Streams of the model that are open.")
+FORGOTTEN = Counter(
+    "trimtab_model_forgotten", "Entries that the log of deltas dropped because it was full."
+)
+SLOW_READERS = Counter(
+    "trimtab_model_slow_readers", "Streams ended because their reader fell too far behind."
+)
 METRIC_QUERIES = Counter(
     "trimtab_metric_queries", "Queries sent to datasources.", ["datasource", "outcome"]
 )

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trimtab_collector import counters
 from trimtab_common.domain.errors import InvalidArgument
 
 _MAX_DIGITS = 18
+MAX_ENTRIES = 10_000
+MAX_BEHIND = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +56,22 @@ class Entry:
 class DeltaLog:
     """A ring of entries, bounded in number and bytes.
 
-    `max_behind`: deltas that a watcher may be behind before it counts as too slow; less than the
-    ring holds, so that its token is still good when it comes back.
+    `max_behind`: deltas that a watcher may fall behind before it counts as too slow; at most half of
+    what the ring holds, so that its token is still good when it comes back.
     """
 
     def __init__(
         self,
         *,
-        max_entries: int = 10_000,
+        max_entries: int = MAX_ENTRIES,
         max_bytes: int = 64 * 1024 * 1024,
-        max_behind: int = 2_000,
+        max_behind: int = MAX_BEHIND,
     ) -> None:
         self._entries: dict[int, Entry] = {}  # by first revision, oldest first, without holes
         self._bytes = 0
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self.max_behind = max_behind
+        self.max_behind = min(max_behind, max(1, max_entries // 2))
 
     def clear(self) -> None:
         """Forgets everything."""
@@ -82,6 +85,7 @@ class DeltaLog:
         while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
             dropped = self._entries.pop(next(iter(self._entries)))
             self._bytes -= len(dropped.data or b"")
+            counters.FORGOTTEN.inc()
 
     def next_after(self, revision: int) -> Entry | None:
         """The entry after this revision; None when there is none yet, or no longer."""

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
+
 from trimtab.model.v1 import metrics_pb2_grpc
-from trimtab_collector import metrics_servicer, servicer
+from trimtab_collector import metrics_servicer, plugins, servicer
+from trimtab_collector.compute.loader import Loader
+from trimtab_collector.compute.loading import EVERYTHING, Loaded
 from trimtab_collector.compute.reading import ComputeReader
 from trimtab_collector.compute.sync import ComputeSync
-from trimtab_collector.datasources.interface import Datasource
-from trimtab_collector.datasources.prometheus import Prometheus
+from trimtab_collector.datasources import building
 from trimtab_collector.datasources.selection import Datasources
-from trimtab_collector.datasources.static import Static
+from trimtab_collector.delta_log import DeltaLog
 from trimtab_collector.live_model import LiveModel
-from trimtab_collector.notifications.consumer import Consumer
 from trimtab_collector.notifications.inbox import Inbox
+from trimtab_collector.notifications.mailroom import Mailroom
 from trimtab_collector.notifications.rereads import Rereads
 from trimtab_collector.settings import GROUPS, CollectorSettings
 from trimtab_common.domain.errors import TrimtabError
+from trimtab_common.domain.scope import COMPUTE_SCOPE_SCHEMA
 from trimtab_common.openstack import connect
 from trimtab_common.openstack.nova import Nova
 from trimtab_common.openstack.placement import Placement
@@ -33,6 +38,8 @@ from trimtab_common.runtime.settings import CommonSettings, load
 if TYPE_CHECKING:  # importing the SDK takes a second: done in a thread, at the first call
     from openstack.connection import Connection
 
+
+log = structlog.get_logger(__name__)
 NAME = "trimtab-collector"
 _FIRST_TRY_S = 3.0
 
@@ -46,16 +53,43 @@ async def build(
     """The service, not started. `connection` is called when the cloud is first read."""
     clock = clock or SystemClock()
     session = CloudSession(connection, retry=own.retry, clock=clock)
-    live = LiveModel(clock)
+    live = LiveModel(clock, log=DeltaLog(max_entries=own.delta_log_entries))
+    loaded = Loaded(EVERYTHING if own.load_all else None)
     reader = ComputeReader(
-        Nova(session), Placement(session), extended=own.extended, timeout_s=own.read_timeout_s
+        Nova(session, extended=own.extended),
+        Placement(session),
+        extended=own.extended,
+        timeout_s=own.read_timeout_s,
+        loaded=loaded,
     )
-    inbox = Inbox(live, clock, extended=own.extended)
-    sync = ComputeSync(live, reader, clock, own.sync, inbox)
-    datasources = Datasources(own.datasources, _datasources(own, clock))
+    inbox = Inbox(live, clock, extended=own.extended, admits=loaded.admits)
+    sync = ComputeSync(live, reader, clock, own.sync, inbox, loaded=loaded)
+    loader = Loader(live, reader, sync, inbox)
+    datasources = building.build(own.datasources, session, clock)
     service = Service(NAME, settings.collector, settings=settings)
+    context = plugins.Context(
+        session=session,
+        clock=clock,
+        periods_s=own.periods_s,
+        poll_interval_s=own.element_poll_interval_s,
+        read_timeout_s=own.read_timeout_s,
+        maas=own.maas,
+    )
+    others = [plugin.build(context) for plugin in plugins.chosen(own.plugins)]
+    compute = servicer.Served(
+        live=live,
+        refresh=sync.refresh,
+        load=loader.load,
+        reread=lambda uuids: inbox.wanted.add(uuids, ()),
+        scope_schema=COMPUTE_SCOPE_SCHEMA,
+    )
     service.add(
-        servicer.ModelServicer(live, sync.refresh, clock, own.max_stream_age_s),
+        servicer.ModelServicer(
+            [compute, *(other.served for other in others)],
+            clock,
+            own.max_stream_age_s,
+            refresh_interval_s=own.refresh_interval_s,
+        ),
         servicer.add_model_service,
         servicer.SERVICE,
     )
@@ -64,32 +98,53 @@ async def build(
         metrics_pb2_grpc.add_MetricsServiceServicer_to_server,
         metrics_servicer.SERVICE,
     )
-    if own.notifications is None:
-        service.background(sync.run, "compute-sync")
-    else:
-        consumer = Consumer(own.notifications, inbox, clock)
-        rereads = Rereads(live, reader, inbox, clock)
+    tried: Callable[[], Awaitable[None]] | None = None
+    if own.notifications is not None:
+        mailroom = Mailroom([inbox, *(other.inbox for other in others)])
+        # The driver costs 0.2 s to import: only who has a broker pays.
+        from trimtab_collector.notifications import consumer as consumers  # noqa: PLC0415, see above
+
+        consumer = consumers.Consumer(own.notifications, mailroom, clock)
         service.background(consumer.run, "notifications")
-        service.background(rereads.run, "rereads")
-        service.background(lambda: _after_first_try(consumer, sync), "compute-sync")
+        service.background(Rereads(live, reader, inbox, clock).run, "rereads")
+        tried = consumer.tried
+    service.background(partial(_run, sync.run, tried), "compute-sync")
+    for other in others:
+        service.background(partial(_run_other, other, tried), f"{other.live.kind}-sync")
+        service.background(other.rereads.run, f"{other.live.kind}-rereads")
+    service.background(partial(_tell_problems, datasources), "datasources")
     service.on_stop(session.close)
     service.on_stop(datasources.close)
     return service
 
 
-async def _after_first_try(consumer: Consumer, sync: ComputeSync) -> None:
-    with suppress(TimeoutError):  # a read from before the queue is bound would have to be repeated
-        await asyncio.wait_for(consumer.tried(), _FIRST_TRY_S)
-    await sync.run()
+async def _tell_problems(datasources: Datasources) -> None:
+    """At the start, so that a wrong endpoint is seen before the first audit (C-153).
+
+    The service goes on: models are worth having without metrics.
+    """
+    for source in datasources.all():
+        if problem := await source.problem():
+            log.error("a datasource does not answer", datasource=source.name, problem=problem)
+    await asyncio.Event().wait()  # a background task that ends would be started again
 
 
-def _datasources(own: CollectorSettings, clock: Clock) -> dict[str, Datasource]:
-    built: dict[str, Datasource] = {}
-    if own.prometheus is not None:
-        built[Prometheus.name] = Prometheus(own.prometheus, clock)
-    if own.static_path is not None:
-        built[Static.name] = Static(own.static_path)
-    return built
+async def _run(
+    run: Callable[[], Awaitable[None]], tried: Callable[[], Awaitable[None]] | None
+) -> None:
+    if tried is not None:
+        with suppress(TimeoutError):  # a read from before the queue is bound would be repeated
+            await asyncio.wait_for(tried(), _FIRST_TRY_S)
+    await run()
+
+
+async def _run_other(
+    other: plugins.RunningModel, tried: Callable[[], Awaitable[None]] | None
+) -> None:
+    if other.wanted is not None and not await other.wanted():
+        other.live.problem = "there is no such service in this cloud"
+        await asyncio.Event().wait()  # a background task that ends would end the service
+    await _run(other.sync.run, tried)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from oslo_config import cfg
 
+from trimtab_collector import delta_log, refreshes
 from trimtab_collector.compute.sync import SyncSettings
-from trimtab_collector.datasources.prometheus import PrometheusSettings
+from trimtab_collector.datasources import settings as datasource_settings
+from trimtab_collector.datasources.settings import DatasourceSettings
 from trimtab_collector.notifications import settings as notifications
+from trimtab_common.openstack import maas
+from trimtab_common.openstack.maas import MaasSettings
 from trimtab_common.openstack.session import RetryPolicy
 
-COMPUTE_GROUP = "watcher_cluster_data_model_collectors.compute"
+PLUGIN_GROUP = "watcher_cluster_data_model_collectors"
+COMPUTE_GROUP = f"{PLUGIN_GROUP}.compute"
 GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     **notifications.GROUPS,
     "collector": [
@@ -50,16 +54,56 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
             min=0,
             help="Seconds without an answer of the cloud after which the model is called stale.",
         ),
+        cfg.ListOpt(
+            "collector_plugins",
+            default=["compute", "storage"],
+            help="Models that this collector holds: compute, storage, baremetal, and outside ones.",
+        ),
+        cfg.FloatOpt(
+            "element_poll_interval",
+            default=30.0,
+            min=0.1,
+            help="Seconds between two reads of the storage and baremetal models; twice as many "
+            "while notifications flow.",
+        ),
+        cfg.StrOpt(
+            "load",
+            default="all",
+            choices=["all", "on_request"],
+            help="Read the whole cloud at start; or nothing until an audit or data-model request "
+            "asks, and then only the aggregates and zones of its scope.",
+        ),
         cfg.FloatOpt(
             "max_stream_age",
             default=3600.0,
             min=1.0,
             help="Seconds after which a model stream ends, so that revoked access does too.",
         ),
+        cfg.FloatOpt(
+            "refresh_interval",
+            default=refreshes.INTERVAL_S,
+            min=0,
+            help="Seconds after which one more full read may be asked for; a few are allowed at "
+            "once. 0: as many as anybody likes.",
+        ),
+        cfg.IntOpt(
+            "delta_log_entries",
+            default=delta_log.MAX_ENTRIES,
+            min=100,
+            help="Batches of changes that are kept for watchers that come back; one that missed "
+            "more gets the whole model again.",
+        ),
     ],
     COMPUTE_GROUP: [
         cfg.IntOpt("period", default=3600, min=1, help="Seconds between two full reads."),
     ],
+    f"{PLUGIN_GROUP}.storage": [
+        cfg.IntOpt("period", default=3600, min=1, help="Seconds between two full reads."),
+    ],
+    f"{PLUGIN_GROUP}.baremetal": [
+        cfg.IntOpt("period", default=3600, min=1, help="Seconds between two full reads."),
+    ],
+    maas.GROUP: maas.OPTS,
     "compute_model": [
         cfg.BoolOpt(
             "enable_extended_attributes",
@@ -67,28 +111,10 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
             help="Keep the pinned zone and the flavor's extra specs of servers.",
         ),
     ],
-    "watcher_datasources": [
-        cfg.ListOpt(
-            "datasources",
-            help="Datasources in order of preference. Default: those that are configured, "
-            "static before prometheus.",
-        ),
-        cfg.IntOpt("query_max_retries", default=10, min=0, help="Tries after the first one."),
-        cfg.IntOpt("query_interval", default=1, min=0, help="Seconds between two tries."),
-    ],
-    "prometheus_client": [
-        cfg.StrOpt("host", help="Where Prometheus is; unset: there is none."),
-        cfg.PortOpt("port", default=9090),
-        cfg.StrOpt("fqdn_label", default="fqdn", help="Label that names a host."),
-        cfg.StrOpt("instance_uuid_label", default="resource", help="Label that names a server."),
-        cfg.StrOpt("username"),
-        cfg.StrOpt("password", secret=True),
-        cfg.StrOpt("cafile", help="Authority of its certificate; makes the connection https."),
-        cfg.StrOpt("certfile", help="Own certificate; needs cafile."),
-        cfg.StrOpt("keyfile", help="Key of the own certificate."),
-    ],
-    "static_datasource": [
-        cfg.StrOpt("path", help="JSON file of values; unset: there is none."),
+    **datasource_settings.GROUPS,
+    "watcher_decision_engine": [
+        *notifications.GROUPS["watcher_decision_engine"],
+        *datasource_settings.GROUPS["watcher_decision_engine"],
     ],
 }
 
@@ -101,10 +127,15 @@ class CollectorSettings:
     retry: RetryPolicy
     read_timeout_s: float = 600.0
     extended: bool = False
+    load_all: bool = True
+    plugins: tuple[str, ...] = ("compute",)
+    periods_s: Mapping[str, float] = field(default_factory=dict)
+    element_poll_interval_s: float = 30.0
+    maas: MaasSettings | None = None
     max_stream_age_s: float = 3600.0
-    datasources: tuple[str, ...] = ()
-    prometheus: PrometheusSettings | None = None
-    static_path: Path | None = None
+    delta_log_entries: int = delta_log.MAX_ENTRIES
+    refresh_interval_s: float = refreshes.INTERVAL_S
+    datasources: DatasourceSettings = field(default_factory=DatasourceSettings)
     notifications: notifications.NotificationSettings | None = None
 
     @classmethod
@@ -112,10 +143,6 @@ class CollectorSettings:
         cls, conf: cfg.ConfigOpts, *, host: str = "localhost", address: str = ""
     ) -> CollectorSettings:
         """Frozen from the parsed files. InvalidArgument for values that cannot be."""
-        metrics, prometheus = conf.watcher_datasources, _prometheus(conf)
-        static = conf.static_datasource.path
-        configured = (["static"] if static else []) + (["prometheus"] if prometheus else [])
-        order = configured if metrics.datasources is None else metrics.datasources
         return cls(
             sync=SyncSettings(
                 period_s=conf[COMPUTE_GROUP].period,
@@ -129,30 +156,23 @@ class CollectorSettings:
             ),
             read_timeout_s=conf.collector.compute_resources_collector_timeout,
             extended=conf.compute_model.enable_extended_attributes,
+            plugins=tuple(conf.collector.collector_plugins),
+            periods_s={
+                name: conf[f"{PLUGIN_GROUP}.{name}"].period for name in ("storage", "baremetal")
+            },
+            element_poll_interval_s=conf.collector.element_poll_interval,
+            maas=MaasSettings.from_conf(conf),
+            load_all=conf.collector.load == "all",
             max_stream_age_s=conf.collector.max_stream_age,
-            datasources=tuple(order),
-            prometheus=prometheus,
-            static_path=Path(static) if static else None,
+            delta_log_entries=conf.collector.delta_log_entries,
+            refresh_interval_s=conf.collector.refresh_interval,
+            datasources=DatasourceSettings.from_conf(conf),
             notifications=notifications.NotificationSettings.from_conf(
                 conf, host=host, address=address
             ),
         )
 
 
-def _prometheus(conf: cfg.ConfigOpts) -> PrometheusSettings | None:
-    section = conf.prometheus_client
-    if not section.host:
-        return None
-    return PrometheusSettings(
-        host=section.host,
-        port=section.port,
-        fqdn_label=section.fqdn_label,
-        instance_uuid_label=section.instance_uuid_label,
-        username=section.username,
-        password=section.password,
-        cafile=section.cafile,
-        certfile=section.certfile,
-        keyfile=section.keyfile,
-        max_retries=conf.watcher_datasources.query_max_retries,
-        retry_interval_s=conf.watcher_datasources.query_interval,
-    )
+def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
+    """For oslo-config-generator: every option of this service."""
+    return list(GROUPS.items())

@@ -6,15 +6,18 @@ The servicer yields what this yields: encoded messages, the deltas of which all 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from trimtab.model.v1 import model_pb2
-from trimtab_collector.delta_log import Token
-from trimtab_collector.live_model import LiveModel
+from trimtab_collector import counters
+from trimtab_collector.delta_log import Entry, Token
+from trimtab_collector.live_model import LiveContent
 from trimtab_common.domain.errors import ResourceExhausted
+from trimtab_common.runtime import failpoints
 from trimtab_common.runtime.clock import Clock
-from trimtab_common.wire.saved_model import model_messages
+from trimtab_common.wire.snapshot_codec import MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +29,7 @@ class WatchLimits:
 
 
 async def watch(
-    live: LiveModel, token: Token | None, limits: WatchLimits, clock: Clock
+    live: LiveContent[Any], token: Token | None, limits: WatchLimits, clock: Clock
 ) -> AsyncIterator[bytes]:
     """Encoded WatchModelResponse messages until the stream is old.
 
@@ -35,27 +38,32 @@ async def watch(
     beat_at = clock.monotonic()  # the first one at once: it tells the age of what was just sent
     end_at = beat_at + limits.max_stream_age_s
     with live.waiting() as changed:
-        live.snapshot()  # raises when there is none
+        live.check_built()
         reason = _snapshot_reason(live, token)
         at = live.model.revision if token is None else token.revision
+        lag = 0 if reason else live.model.revision - at  # what it came with; it may catch up
         while clock.monotonic() < end_at:
             changed.clear()
             if reason:
-                at = live.model.revision
-                for message in _snapshot(live, reason):
+                at, lag = live.model.revision, 0
+                for message in snapshot_responses(live, live.messages(reason)):
                     yield message
+                    failpoints.reach("collector.snapshot.part")
                 reason = ""
             while at < live.model.revision:
+                behind = live.model.revision - at
+                lag = min(lag, behind)
                 entry = live.log.next_after(at)
-                if entry is None or live.model.revision - at > live.log.max_behind:
-                    raise _too_slow(live, at)
+                if entry is None or behind > lag + live.log.max_behind:
+                    raise too_slow(live, at)
                 if entry.data is None:
                     reason = "large_change"
                     break
-                yield entry.data
-                at = entry.last
+                data, at = _joined(live, entry)
+                yield data
             if reason:
                 continue
+            lag = 0
             now = clock.monotonic()
             if now >= beat_at:
                 beat_at = now + limits.heartbeat_s
@@ -64,7 +72,7 @@ async def watch(
                 await wait_for(changed, min(beat_at, end_at) - now)
 
 
-def heartbeat(live: LiveModel) -> model_pb2.WatchModelResponse:
+def heartbeat(live: LiveContent[Any]) -> model_pb2.WatchModelResponse:
     """A heartbeat now: position, age and digest."""
     message = model_pb2.Heartbeat(
         position=model_pb2.Position(epoch=live.model.epoch, revision=live.model.revision),
@@ -76,7 +84,7 @@ def heartbeat(live: LiveModel) -> model_pb2.WatchModelResponse:
     return model_pb2.WatchModelResponse(resume_token=str(live.token), heartbeat=message)
 
 
-def _snapshot_reason(live: LiveModel, token: Token | None) -> str:
+def _snapshot_reason(live: LiveContent[Any], token: Token | None) -> str:
     if token is None:
         return "initial"
     if token.epoch != live.model.epoch or token.revision > live.model.revision:
@@ -85,7 +93,25 @@ def _snapshot_reason(live: LiveModel, token: Token | None) -> str:
     return "" if current or live.log.next_after(token.revision) else "token_too_old"
 
 
-def _too_slow(live: LiveModel, at: int) -> ResourceExhausted:
+def _joined(live: LiveContent[Any], first: Entry) -> tuple[bytes, int]:
+    """As many waiting entries as one message may hold, and the last revision in it.
+
+    Encoded messages laid end to end are one message: their batches of deltas join, and the last
+    token stands. Under load a watcher so gets few large messages instead of many small ones.
+    """
+    parts, size, last = [first.data or b""], len(first.data or b""), first.last
+    while (entry := live.log.next_after(last)) is not None and entry.data is not None:
+        size += len(entry.data)
+        if size > MAX_BYTES:
+            break
+        parts.append(entry.data)
+        last = entry.last
+    return (parts[0] if len(parts) == 1 else b"".join(parts)), last
+
+
+def too_slow(live: LiveContent[Any], at: int) -> ResourceExhausted:
+    """What a reader is told that is too far behind."""
+    counters.SLOW_READERS.inc()
     return ResourceExhausted(
         f"This reader is {live.model.revision - at} changes behind. "
         "Resume with the last token, and read faster.",
@@ -93,15 +119,19 @@ def _too_slow(live: LiveModel, at: int) -> ResourceExhausted:
     )
 
 
-def _snapshot(live: LiveModel, reason: str) -> Iterator[bytes]:
-    snapshot, token = live.snapshot(), str(live.token)
+def snapshot_responses(
+    live: LiveContent[Any], parts: Iterable[model_pb2.GetModelResponse]
+) -> Iterator[bytes]:
+    """A snapshot as a watch streams it."""
+    token = str(live.token)
     inside = str(Token.unusable(live.model.epoch))
-    for part in model_messages(snapshot, digest=live.model.digest(), reason=reason):
+    for part in parts:
         last = part.HasField("end")
         yield model_pb2.WatchModelResponse(
             resume_token=token if last else inside,
             begin=part.begin if part.HasField("begin") else None,
             compute=part.compute if part.HasField("compute") else None,
+            elements=part.elements if part.HasField("elements") else None,
             end=part.end if last else None,
         ).SerializeToString()
 

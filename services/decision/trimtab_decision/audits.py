@@ -16,6 +16,7 @@ import structlog
 from trimtab_common.domain.errors import Conflict, NotFound, TrimtabError
 from trimtab_common.domain.lifecycle import Actor, AuditState, AuditType, PlanState
 from trimtab_common.domain.records import ActionPlan, Audit, Lease
+from trimtab_common.runtime import failpoints
 from trimtab_common.runtime.clock import Clock
 from trimtab_common.store import (
     Query,
@@ -196,6 +197,7 @@ class AuditRunner:
 
     async def _plan(self, claim: Claim) -> None:
         structlog.contextvars.bind_contextvars(audit=claim.audit.uuid)
+        failpoints.reach("decision.claim.after")
         if claim.audit.state is not AuditState.ONGOING:
             return
         try:
@@ -207,6 +209,7 @@ class AuditRunner:
                     plan = await self._publish(claim, made)
                 message = "; ".join(made.messages) or None
             plan = await self._launch_plan(claim, plan)
+            failpoints.reach("decision.launch.after")
             await self._succeed(claim, plan, message)
         except (Conflict, StoreBusy, StoreUnreachable) as error:
             # not ours any more, or to be resumed by whoever reaches the record again
@@ -224,13 +227,15 @@ class AuditRunner:
         """The plan that an earlier attempt of this run published before it died."""
         try:
             async with self._store.read() as session:
-                return await session.action_plans.get(plan_uuid(claim.audit))
+                # deleted ones too: what somebody threw away meanwhile is not planned again
+                return await session.action_plans.get(plan_uuid(claim.audit), show_deleted=True)
         except NotFound:
             return None
 
     async def _publish(self, claim: Claim, recommendation: Recommendation) -> ActionPlan:
         is_empty = not recommendation.actions
         await self._check_wanted(claim)
+        failpoints.reach("decision.publish.before")
         plan = await self._store.publish_plan(
             recommendation.plan,
             recommendation.actions,
@@ -238,6 +243,7 @@ class AuditRunner:
             state=PlanState.SUCCEEDED if is_empty else PlanState.RECOMMENDED,
             fence=claim.lease,
         )
+        failpoints.reach("decision.publish.after")
         log.info("plan published", plan=plan.uuid, actions=len(recommendation.actions))
         return plan
 
@@ -256,6 +262,7 @@ class AuditRunner:
             audit = await session.audits.get(claim.audit.uuid, show_deleted=True)
             if audit.state is not AuditState.ONGOING:
                 raise AuditGone(f"Audit {audit.uuid} is {audit.state}; its plan is not launched.")
+            failpoints.reach("decision.launch.before")
             running = await running_plan_beside(session, plan)
             if running is None:
                 return await self._move(session, plan, PlanState.PENDING, claim.lease)
@@ -307,6 +314,7 @@ class AuditRunner:
                 )
 
         await self._store.transact(end)
+        failpoints.reach("decision.audit.succeeded")
         counters.AUDIT_RUNS.labels("succeeded").inc()
         log.info("audit run succeeded", plan=plan.uuid, plan_state=str(plan.state))
         if plan.state is PlanState.PENDING:

@@ -14,6 +14,8 @@ import structlog
 from trimtab_common.domain.errors import Conflict, NotFound
 from trimtab_common.domain.lifecycle import Actor, AuditState, AuditType, PlanState
 from trimtab_common.domain.records import Audit, Lease
+from trimtab_common.rules.intervals import IntervalRefused
+from trimtab_common.runtime import failpoints
 from trimtab_common.runtime.clock import Clock
 from trimtab_common.store import Query, Session, Store
 from trimtab_decision import schedule
@@ -46,6 +48,7 @@ class Claims:
     async def take(self, uuid: str) -> Claim | None:
         """The claim; None when the record does not ask for a run, or another replica has it."""
         try:
+            failpoints.reach("decision.claim.before")
             return await self._store.transact(lambda session: self._take(session, uuid))
         except (Conflict, NotFound):
             return None  # somebody was faster
@@ -93,8 +96,7 @@ class Claims:
         """Whether some replica, this one included, runs the audit now."""
         if audit.state is not AuditState.ONGOING:
             return False
-        lease = await session.leases.get(KIND, audit.uuid)
-        return lease is not None and lease.until_at > await session.leases.now()
+        return bool(await session.leases.held(KIND, [audit.uuid]))
 
     async def _start(self, session: Session, audit: Audit, lease: Lease) -> Audit | None:
         if not audit.force:
@@ -132,7 +134,7 @@ class Claims:
         if audit.audit_type is AuditType.CONTINUOUS:
             try:
                 following = schedule.next_run(audit, self._clock.now())
-            except schedule.IntervalRefused as error:
+            except IntervalRefused as error:
                 await session.audits.transition(
                     audit.uuid,
                     to=AuditState.FAILED,

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import jsonschema
-
 from trimtab_common.domain.records import EfficacyIndicator
+from trimtab_common.rules import schemas
 from trimtab_decision.framework.errors import GlobalEfficacyComputationError
 from trimtab_decision.framework.goal import EfficacySpecification, Goal
 from trimtab_decision.framework.solution import Solution
@@ -29,11 +28,10 @@ def validate_indicators(specification: EfficacySpecification, solution: Solution
                 f"Indicator {name} of strategy {solution.strategy_name} is not part of goal "
                 f"{solution.goal_name}."
             )
-    validator = jsonschema.Draft4Validator(specification.combined_schema())
-    error = jsonschema.exceptions.best_match(validator.iter_errors(dict(solution.indicators)))
-    if error is not None:
+    problem = schemas.problem_of(dict(solution.indicators), specification.combined_schema())
+    if problem is not None:
         raise GlobalEfficacyComputationError(
-            f"The indicators of strategy {solution.strategy_name} are not valid: {error.message}"
+            f"The indicators of strategy {solution.strategy_name} are not valid: {problem[1]}"
         )
 
 

@@ -4,6 +4,7 @@ TrimtabError
 ├── FailedPrecondition
 │   ├── ClusterStateStale      the model is older than allowed, or collector says so
 │   ├── PlanRefused            the verifier found that the plan breaks a rule
+│   ├── UnknownActionType      no applier can carry out a planned action
 │   ├── StrategyFailed         the strategy's code raised something unexpected
 │   └── StrategyNotSynced      the strategy is loaded, but not yet in the record
 ├── Unavailable
@@ -36,6 +37,12 @@ class PlanRefused(FailedPrecondition):
     """The plan would break a rule; nothing of it is stored."""
 
     reason = "PLAN_REFUSED"
+
+
+class UnknownActionType(FailedPrecondition):
+    """The plan has actions that no applier can carry out."""
+
+    reason = "UNKNOWN_ACTION_TYPE"
 
 
 class StrategyFailed(FailedPrecondition):

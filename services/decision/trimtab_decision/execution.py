@@ -6,11 +6,16 @@ knows the store, the network or the clock. The same strategy, planner and verifi
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab_common.domain.elements import ElementSnapshot
 from trimtab_common.domain.errors import Bug, TrimtabError
 from trimtab_common.domain.records import EfficacyIndicator
 from trimtab_common.domain.scope import scoped
@@ -20,11 +25,13 @@ from trimtab_decision.errors import PlanRefused, StrategyFailed
 from trimtab_decision.framework import (
     PlannedAction,
     Registry,
-    Scorer,
     Solution,
     Strategy,
     StrategyContext,
+    planned_by,
 )
+from trimtab_decision.framework.context import no_rows_scorer, no_scorer
+from trimtab_decision.framework.destinations import DEFAULT_SELECTOR
 from trimtab_decision.verifier import Violation, verify
 
 _VIOLATIONS_SHOWN = 3
@@ -32,14 +39,24 @@ _VIOLATIONS_SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """The question: `compute` and `metrics` are the whole model, aligned; the scope cuts both."""
+    """The question: `compute` and `metrics` are the whole model, aligned; the scope cuts both.
+
+    filters, destinations: names of plug-ins (B-050, B-056). failed_servers: uuids of servers whose
+    migration failed in earlier plans of the same audit (B-117). options: of the strategy (A-107).
+    """
 
     strategy: str
     parameters: Mapping[str, Any]
     compute: ComputeSnapshot | None = None
     metrics: MetricsTable = field(default_factory=MetricsTable)
+    baremetal: ElementSnapshot | None = None
+    storage: ElementSnapshot | None = None
     scope: Sequence[Any] = ()
     seed: int = 0
+    filters: tuple[str, ...] = ()
+    destinations: str = DEFAULT_SELECTOR
+    failed_servers: frozenset[str] = frozenset()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +70,25 @@ class Outcome:
     rejections: Mapping[str, int]
 
 
+class Scoring(Protocol):
+    """Who answers a strategy's questions to scoring engines."""
+
+    def begin(self) -> None:
+        """A new plan begins."""
+
+    def row(self, engine: str, features: Sequence[float]) -> Sequence[float]:
+        """See StrategyContext.score."""
+
+    def rows(self, engine: str, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See StrategyContext.score_rows."""
+
+
 class Desk:
     """Where one plan is worked out: `execute`, then `order`."""
 
-    def __init__(self, registry: Registry, score: Scorer | None = None) -> None:
+    def __init__(self, registry: Registry, scoring: Scoring | None = None) -> None:
         self._registry = registry
-        self._score = score
+        self._scoring = scoring
         self._compute: ComputeSnapshot | None = None
         self._solution: Solution | None = None
 
@@ -70,17 +100,29 @@ class Desk:
         """
         strategy = self._registry.strategy(question.strategy)
         compute, metrics, warnings = _cut(question)
-        extra = {} if self._score is None else {"score": self._score}
+        if self._scoring is not None:
+            self._scoring.begin()
+        started = time.monotonic()
         context = StrategyContext(
             compute=compute,
             metrics=metrics,
             parameters=question.parameters,
             seed=question.seed,
-            **extra,
+            score=no_scorer if self._scoring is None else self._scoring.row,
+            score_rows=no_rows_scorer if self._scoring is None else self._scoring.rows,
+            baremetal=question.baremetal,
+            storage=question.storage,
+            filters=self._registry.filters_named(question.filters),
+            selector=self._registry.selector(question.destinations),
+            failed_servers=question.failed_servers,
+            options=question.options,
+            elapsed_s=lambda: time.monotonic() - started,
         )
         solution = _run(strategy, context)
         for warning in warnings:
             solution.note(warning)
+        if solution.actions and (bound := solution.bound_text()):
+            solution.note(bound)
         goal = self._registry.goal(strategy.goal_name)
         self._compute, self._solution = compute, solution
         return Outcome(
@@ -100,7 +142,8 @@ class Desk:
         self._solution = self._compute = None
         if solution is None:
             raise Bug("order was asked for before execute")
-        planned = self._registry.planner(planner, options).plan(solution.actions)
+        chosen = self._registry.planner(planner, options)
+        planned = planned_by(chosen, compute, solution.actions)
         violations = [] if compute is None else verify(compute, planned)
         if violations:
             raise PlanRefused(_refusal(solution.strategy_name, violations))

@@ -29,6 +29,19 @@ def _live_migrations(values: Mapping[str, float]) -> float:
     return _percent(values["instance_migrations_count"], values.get("instances_count", 0))
 
 
+def _spread_removed(values: Mapping[str, float]) -> float:
+    """The part of the spread that goes, 0..1: strategies measure it in units of their own."""
+    before = values.get("standard_deviation_before_audit", 0.0)
+    return 1.0 - values.get("standard_deviation_after_audit", before) / before if before else 0.0
+
+
+def _planned_part(values: Mapping[str, float]) -> float:
+    """The mean part of what should move that the plan moves, 0..1."""
+    counts = [(values[f"planned_{count}"], values[count]) for count, _, _ in _MAINTENANCE_PAIRS]
+    parts = [planned / wanted for planned, wanted in counts if wanted]
+    return sum(parts) / len(parts) if parts else 0.0
+
+
 SERVER_CONSOLIDATION = EfficacySpecification(
     indicators=(
         IndicatorSpec(
@@ -53,6 +66,7 @@ SERVER_CONSOLIDATION = EfficacySpecification(
             formula=_released_ratio,
         ),
     ),
+    objective=_released_ratio,
 )
 
 WORKLOAD_BALANCING = EfficacySpecification(
@@ -87,6 +101,7 @@ WORKLOAD_BALANCING = EfficacySpecification(
             formula=_live_migrations,
         ),
     ),
+    objective=_spread_removed,
 )
 
 _MAINTENANCE_PAIRS = (

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
-from uuid import uuid4
 
 import grpc
 import structlog
 
 from trimtab.applier.v1 import applier_pb2, applier_pb2_grpc
 from trimtab.decision.v1 import decision_pb2, decision_pb2_grpc
+from trimtab_common.runtime import failpoints, identity
 from trimtab_common.runtime.channels import open_channel
 from trimtab_common.runtime.clock import Clock, SystemClock
+from trimtab_common.runtime.plugin_options import merged
 from trimtab_common.runtime.service import Service, run
 from trimtab_common.runtime.settings import CommonSettings, load
 from trimtab_common.store import open_store
@@ -22,16 +22,21 @@ from trimtab_common.wire.replica import ModelReplica
 from trimtab_decision import membership, upkeep
 from trimtab_decision.audits import AuditRunner
 from trimtab_decision.claims import Claims
+from trimtab_decision.collector_elements import CollectorElements
+from trimtab_decision.collector_loads import CollectorLoads
 from trimtab_decision.collector_metrics import CollectorMetrics
 from trimtab_decision.continuous import ContinuousAudits
 from trimtab_decision.framework import Registry
 from trimtab_decision.plugins import load_registry
 from trimtab_decision.recommendation import Recommender
+from trimtab_decision.rollback import Rollbacks
+from trimtab_decision.scope_check import ScopeChecks
 from trimtab_decision.scoring_client import RemoteScoringEngines
 from trimtab_decision.servicer import DecisionServicer
-from trimtab_decision.settings import DecisionSettings, groups
+from trimtab_decision.settings import DecisionSettings, groups, plugin_groups
 from trimtab_decision.state import StrategyStates
 from trimtab_decision.syncer import Syncer
+from trimtab_decision.triggers import EventTriggers
 from trimtab_decision.workers import Workers
 
 NAME = "trimtab-decision"
@@ -46,11 +51,14 @@ async def build(
     """The service, not started: plug-ins loaded, workers warm, record open."""
     service = Service(NAME, common.decision, settings=common)
     clock = SystemClock()
-    owner = f"decision@{settings.host}/{os.getpid()}/{uuid4().hex[:8]}"
+    owner = identity.owner_name("decision", settings.host)
     registry = registry or load_registry()
     for group, name, error in registry.failures:
         log.error("plug-in left out", group=group, plugin=name, problem=error)
-    store = await open_store(common.database, host=settings.host)
+    settings.check_plugins(registry)
+    store = await open_store(
+        common.database, host=settings.host, notification_level=common.notification_level
+    )
     service.on_stop(store.close)
     collector = open_channel(common.collector)
     applier = open_channel(common.applier)
@@ -61,11 +69,13 @@ async def build(
         count=settings.max_audit_workers,
         timeout_s=settings.planning_timeout_s,
         scoring_address=common.scoring,
+        scoring_timeout_s=settings.scoring_timeout_s,
     )
     service.on_stop(workers.close)
     await workers.start()
     replica = ModelReplica(collector)
     metrics = CollectorMetrics(collector, timeout_s=settings.metrics_timeout_s)
+    elements = CollectorElements(collector, timeout_s=settings.metrics_timeout_s)
     runner = AuditRunner(
         store=store,
         claims=Claims(store=store, settings=settings, clock=clock, owner=owner),
@@ -76,6 +86,8 @@ async def build(
             model=replica,
             metrics=metrics,
             settings=settings,
+            elements=elements,
+            load=CollectorLoads(collector, replica),
         ),
         wake_plan=_waker(applier),
         clock=clock,
@@ -92,26 +104,52 @@ async def build(
     )
     continuous = ContinuousAudits(store=store, runner=runner, clock=clock, settings=settings)
 
+    monitor = membership.Monitor(store, clock=clock, settings=settings)
+
     async def tidy() -> None:
         await syncer.sync()
+        failpoints.reach("decision.tidy.before")
         await upkeep.expire_plans(store, settings=settings, clock=clock)
         await upkeep.remove_leftovers(store, clock=clock)
-        await upkeep.trim_outbox(store, clock=clock)
+
+    triggers = EventTriggers(
+        store=store,
+        model=replica,
+        metrics=metrics,
+        wake=runner.wake,
+        clock=clock,
+        settings=settings,
+        owner=owner,
+    )
+    scopes = ScopeChecks(store=store, model=replica, elements=elements)
 
     async def beat() -> None:
         await membership.beat(store, settings.host)
+        await monitor.look()
 
     service.background(replica.run, "model")
     service.background(_every(clock, settings.heartbeat_interval_s, beat), "heartbeat")
     service.background(_every(clock, settings.check_periodic_interval_s, tidy), "tidy")
+    service.background(
+        _every(clock, settings.scoring_sync_interval_s, syncer.follow_engines), "engines"
+    )
     service.background(runner.follow, "sweep")
+    service.background(_every(clock, settings.scope_check_interval_s, scopes.check_all), "scopes")
     service.background(
         _every(clock, settings.continuous_audit_interval_s, continuous.look), "continuous"
     )
+    service.background(_every(clock, settings.event_trigger_interval_s, triggers.look), "triggers")
     service.add(
         DecisionServicer(
             runner=runner,
-            states=StrategyStates(registry=registry, model=replica, metrics=metrics),
+            states=StrategyStates(
+                registry=registry, model=replica, metrics=metrics, elements=elements
+            ),
+            rollbacks=Rollbacks(
+                store=store, clock=clock, period_s=settings.action_plan_rollback_period_s
+            ),
+            scopes=scopes,
+            wake_plan=_waker(applier),
         ),
         decision_pb2_grpc.add_DecisionServiceServicer_to_server,
         decision_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name,
@@ -150,8 +188,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     registry = load_registry()
     names = tuple(registry.strategies)
     arguments = sys.argv[1:] if argv is None else argv
-    common, conf = load(arguments, prog=NAME, groups=groups(names))
-    settings = DecisionSettings.from_conf(conf, host=common.host, strategies=names)
+    plugins = plugin_groups(registry)
+    common, conf = load(arguments, prog=NAME, groups=merged(groups(names), plugins))
+    settings = DecisionSettings.from_conf(conf, host=common.host, strategies=names, plugins=plugins)
     return run(lambda: build(common, settings, registry), settings=common, name=NAME)
 
 

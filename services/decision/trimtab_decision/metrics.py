@@ -5,6 +5,7 @@ Only the metrics that a strategy declares are fetched, each with one bulk query 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ DEFAULT_GRANULARITY_S = 300
 _MAX_S = 2**31 - 1
 """What the contract of collector can carry."""
 DEFAULT_AGGREGATE = "mean"
+DOUBLE_SUFFIX = "_2p"
+"""Of the name under which a metric over twice the period stands in the table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,27 @@ def queries_for(strategy: type[Strategy], parameters: Mapping[str, Any]) -> list
         )
         for metric in strategy.metrics()
     ]
+
+
+def double_period_queries(
+    strategy: type[Strategy], queries: Sequence[MetricQuery]
+) -> list[MetricQuery]:
+    """The same queries over twice the period, for the metrics of which the strategy asks it."""
+    wanted = set(strategy.double_period_metrics)
+    return [
+        dataclasses.replace(query, period_s=min(2 * query.period_s, _MAX_S))
+        for query in queries
+        if query.metric in wanted
+    ]
+
+
+def with_double_period(table: MetricsTable, double: MetricsTable) -> MetricsTable:
+    """One table: the columns of `double` stand under their names with `_2p`."""
+    return dataclasses.replace(
+        table,
+        host={**table.host, **{f"{k}{DOUBLE_SUFFIX}": v for k, v in double.host.items()}},
+        server={**table.server, **{f"{k}{DOUBLE_SUFFIX}": v for k, v in double.server.items()}},
+    )
 
 
 def _seconds(name: str, value: float | None) -> int:

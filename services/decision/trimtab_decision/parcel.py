@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -27,7 +27,7 @@ SLICE = 500
 
 def pack_question(question: Execution) -> Iterator[Message]:
     """The messages of a question: its small members, then model and metrics by column."""
-    yield _dump(dataclasses.replace(question, compute=None, metrics=MetricsTable()))
+    yield _dump(dataclasses.replace(question, compute=None, metrics=MetricsTable(), storage=None))
     columns = None
     if question.compute is not None:
         columns = {
@@ -38,6 +38,11 @@ def pack_question(question: Execution) -> Iterator[Message]:
     yield from _pack_columns(question.metrics.host)
     yield from _pack_columns(question.metrics.server)
     yield _dump(question.metrics.source)
+    if question.storage is None:
+        yield _dump(None)
+        return
+    yield _dump(dataclasses.replace(question.storage, rows={}))
+    yield from _pack_columns(question.storage.rows)
 
 
 def unpack_question(receive: Receive) -> Execution:
@@ -45,10 +50,14 @@ def unpack_question(receive: Receive) -> Execution:
     small: Execution = _load(receive())
     columns = _unpack_columns(receive)
     host, server = _unpack_columns(receive), _unpack_columns(receive)
+    source, storage = _load(receive()), _load(receive())
+    if storage is not None:
+        storage = dataclasses.replace(storage, rows=_unpack_columns(receive) or {})
     return dataclasses.replace(
         small,
         compute=None if columns is None else ComputeSnapshot(**columns),
-        metrics=MetricsTable(host=host or {}, server=server or {}, source=_load(receive())),
+        metrics=MetricsTable(host=host or {}, server=server or {}, source=source),
+        storage=storage,
     )
 
 
@@ -80,6 +89,49 @@ def unpack(receive: Receive) -> Any:
         case (_, value):
             return value
     raise AssertionError
+
+
+def unpack_later(receive: Receive) -> Any:
+    """The same, but a long tuple stays in its slices; see PackedTuple."""
+    match head := _load(receive()):
+        case ("tuple", int(length)):
+            messages: list[bytes] = [receive() for _ in range(0, length, SLICE)]
+            return PackedTuple(messages, length)
+        case ("value", value):
+            return value
+    message = f"{head[0]} is not unpacked later"
+    raise AssertionError(message)
+
+
+class PackedTuple(Sequence[Any]):
+    """A long tuple still in its messages: as many objects live as one slice holds.
+
+    A plan of 160,000 actions is a million objects, which the garbage collector would walk through
+    again and again, and each time nothing else in the process runs for half a second.
+    """
+
+    def __init__(self, messages: Sequence[bytes], length: int) -> None:
+        self._messages = messages
+        self._length = length
+        self._last: tuple[int, list[Any]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, key: int) -> Any: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Any]: ...
+    def __getitem__(self, key: int | slice) -> Any:
+        positions = range(self._length)[key]
+        if isinstance(positions, int):
+            return self._slice(positions // SLICE)[positions % SLICE]
+        return [self._slice(at // SLICE)[at % SLICE] for at in positions]
+
+    def _slice(self, number: int) -> list[Any]:
+        if self._last[0] != number:
+            self._last = (number, _load(self._messages[number]))
+        return self._last[1]
 
 
 def _pack_columns(columns: Mapping[str, Any] | None) -> Iterator[Message]:

@@ -6,26 +6,43 @@ record except for the notifications around strategy and planner (B-047).
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 from uuid import UUID, uuid4, uuid5
 
 from trimtab_common.domain.errors import NotFound, TrimtabError
+from trimtab_common.domain.lifecycle import ActionState, AuditType
 from trimtab_common.domain.records import Action, ActionPlan, Audit
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_common.notify import payloads
-from trimtab_common.store import Store
+from trimtab_common.rules import parameters, triggers
+from trimtab_common.runtime import failpoints
+from trimtab_common.store import Query, Store
 from trimtab_decision import model
-from trimtab_decision.errors import StrategyNotSynced
-from trimtab_decision.execution import Execution
+from trimtab_decision.collector_elements import ElementsReader
+from trimtab_decision.collector_loads import Load, nothing_to_load
+from trimtab_decision.errors import (
+    PlanningTimedOut,
+    StrategyNotSynced,
+    UnknownActionType,
+    WorkerDied,
+)
+from trimtab_decision.execution import Execution, Outcome
 from trimtab_decision.framework import PlannedAction, Registry, Strategy
-from trimtab_decision.framework.parameters import check_parameters
-from trimtab_decision.metrics import MetricsReader, queries_for
+from trimtab_decision.metrics import (
+    MetricsReader,
+    double_period_queries,
+    queries_for,
+    with_double_period,
+)
 from trimtab_decision.model import ModelSource
+from trimtab_decision.selection import Choice, Selection, better, told
 from trimtab_decision.settings import DecisionSettings
-from trimtab_decision.workers import Thinker
+from trimtab_decision.workers import Thinker, Thinking
 
 _SEED_BITS = 31
 
@@ -38,7 +55,7 @@ class Recommendation:
     """
 
     plan: ActionPlan
-    actions: tuple[Action, ...]
+    actions: Sequence[Action]
     messages: tuple[str, ...] = ()
 
 
@@ -52,6 +69,8 @@ class Recommender:
     model: ModelSource
     metrics: MetricsReader
     settings: DecisionSettings
+    elements: ElementsReader | None = None
+    load: Load = nothing_to_load
 
     async def recommend(self, audit: Audit) -> Recommendation:
         """The plan for this run of the audit.
@@ -59,16 +78,20 @@ class Recommender:
         Raises the errors of selection, parameters, model, metrics, strategy, efficacy and
         planner, each with a text that an operator can act on.
         """
-        strategy = self.registry.select_strategy(audit.goal_name, audit.strategy_name)
-        strategy_id = await self._strategy_id(strategy.name)
+        problem = await self.load(audit.scope) if self._may_need_compute(audit) else ""
+        choice = await self._selection().choose(audit)
         async with self.thinker.thinking() as desk:
             async with self._announced("audit.strategy", audit):
-                question = await self._question(audit, strategy)
-                outcome = await desk.execute(question)
+                strategy, outcome = await self._executed(desk, audit, choice)
+                failpoints.reach("decision.strategy.after")
+            strategy_id = await self._strategy_id(strategy.name)
             async with self._announced("audit.planner", audit):
-                name = strategy.planner or self.settings.default_planner
+                name = self.settings.planners.get(strategy.name) or strategy.planner
+                name = name or self.settings.default_planner
                 options = self.settings.planner_options.get(name, {})
                 planned = await desk.order(name, options)
+                await self._refuse_unknown_actions(planned)
+        failpoints.reach("decision.planner.after")
         plan = ActionPlan(
             uuid=plan_uuid(audit),
             audit_id=audit.id,
@@ -76,7 +99,57 @@ class Recommender:
             global_efficacy=outcome.global_efficacy,
             efficacy_indicators=outcome.indicators,
         )
-        return Recommendation(plan=plan, actions=as_records(planned), messages=outcome.messages)
+        return Recommendation(
+            plan=plan,
+            actions=await as_records(planned),
+            messages=(problem, *outcome.messages) if problem else outcome.messages,
+        )
+
+    def _may_need_compute(self, audit: Audit) -> bool:
+        named = self.registry.strategies.get(audit.strategy_name or "")
+        known = self.registry.strategies_of(audit.goal_name)
+        return any(one.needs_compute_model for one in ([named] if named else known))
+
+    def _selection(self) -> Selection:
+        return Selection(
+            registry=self.registry,
+            model=self.model,
+            metrics=self.metrics,
+            selector=self.settings.strategy_selector,
+            has_elements=self.elements is not None,
+        )
+
+    async def _executed(
+        self, desk: Thinking, audit: Audit, choice: Choice
+    ) -> tuple[Strategy, Outcome]:
+        """The solution of the only strategy, or the best of several; it stays on the desk.
+
+        With several, one that fails is passed over; when all do, the first one's error is raised.
+        """
+        found: list[tuple[Strategy, Outcome]] = []
+        errors: list[TrimtabError] = []
+        passed_over = [*choice.passed_over]
+        for strategy in choice.strategies:
+            try:
+                found.append((strategy, await self._execute(desk, audit, strategy)))
+            except (PlanningTimedOut, WorkerDied):
+                raise  # the desk is gone
+            except TrimtabError as error:
+                errors.append(error)
+                passed_over.append((strategy.name, error.message))
+        if not found:
+            raise errors[0]
+        best, outcome = better(self.registry.goal(found[0][0].goal_name), found)
+        if best is not choice.strategies[-1]:
+            outcome = await self._execute(desk, audit, best)  # only the last one is on the desk
+        choosing = told(best, n_tried=len(choice.strategies), passed_over=passed_over)
+        messages = (choosing, *outcome.messages) if choosing else outcome.messages
+        return best, dataclasses.replace(outcome, messages=messages)
+
+    async def _execute(self, desk: Thinking, audit: Audit, strategy: Strategy) -> Outcome:
+        question = await self._question(audit, strategy)
+        failpoints.reach("decision.model.taken")
+        return await desk.execute(question)
 
     async def _strategy_id(self, name: str) -> int:
         try:
@@ -88,24 +161,69 @@ class Recommender:
                 "Create the audit again after the next sync, or restart decision."
             ) from None
 
+    async def _refuse_unknown_actions(self, planned: Sequence[PlannedAction]) -> None:
+        """UnknownActionType when no applier ever declared how to run a planned action.
+
+        Before the first applier has started nothing is known, and nothing is refused.
+        """
+        async with self.store.read() as session:
+            known = await session.action_descriptions.all()
+        unknown = sorted({step.action.action_type for step in planned} - set(known))
+        if known and unknown:
+            raise UnknownActionType(
+                f"No applier can carry out actions of type {', '.join(unknown)}; known are "
+                f"{', '.join(sorted(known))}. Install the action's plug-in where applier runs and "
+                "restart applier, then create the audit again."
+            )
+
+    async def _failed_servers(self, audit: Audit) -> frozenset[str]:
+        """Servers whose migration failed in earlier plans of a CONTINUOUS audit (B-117)."""
+        if audit.audit_type is not AuditType.CONTINUOUS:
+            return frozenset()
+        async with self.store.read() as session:
+            failed = await session.actions.list(
+                Query(
+                    filters={
+                        "audit_uuid": audit.uuid,
+                        "state": ActionState.FAILED,
+                        "action_type": "migrate",
+                    }
+                )
+            )
+        return frozenset(str(a.input_parameters.get("resource_id", "")) for a in failed)
+
     async def _question(self, audit: Audit, strategy: Strategy) -> Execution:
-        values = check_parameters(strategy.parameters_schema, audit.parameters)
+        _, given = triggers.split(audit.parameters)
+        values = parameters.checked(given, strategy.parameters_schema)
         compute: ComputeSnapshot | None = None
         table = MetricsTable()
         if strategy.needs_compute_model:
             compute = model.current(self.model, max_age_s=self.settings.max_model_age_s)
             queries = queries_for(type(strategy), values)
             if queries:
-                table = await self.metrics.read(
-                    compute, queries, self.settings.datasources.get(strategy.name, ())
-                )
+                sources = self.settings.datasources.get(strategy.name, ())
+                table = await self.metrics.read(compute, queries, sources)
+                if double := double_period_queries(type(strategy), queries):
+                    longer = await self.metrics.read(compute, double, sources)
+                    table = with_double_period(table, longer)
+        others = {
+            kind: await self.elements.read(kind, audit.scope)
+            for kind in sorted(strategy.models(values))
+            if self.elements is not None
+        }
         return Execution(
             strategy=strategy.name,
             parameters=values,
             compute=compute,
             metrics=table,
+            storage=others.get("storage"),
+            baremetal=others.get("baremetal"),
             scope=audit.scope,
-            seed=UUID(audit.uuid).int & ((1 << _SEED_BITS) - 1),
+            seed=values.get("seed", UUID(audit.uuid).int & ((1 << _SEED_BITS) - 1)),
+            filters=self.settings.filters.get(strategy.name, ()),
+            destinations=self.settings.select_destinations,
+            failed_servers=await self._failed_servers(audit),
+            options=self.settings.strategy_options.get(strategy.name, {}),
         )
 
     @asynccontextmanager
@@ -133,18 +251,38 @@ def plan_uuid(audit: Audit) -> str:
     return str(uuid5(UUID(audit.uuid), f"plan {due}"))
 
 
-def as_records(planned: Sequence[PlannedAction]) -> tuple[Action, ...]:
-    """The actions with uuids in place of indexes."""
-    uuids = [str(uuid4()) for _ in planned]
-    return tuple(
-        Action(
-            uuid=uuids[step.index],
+async def as_records(planned: Sequence[PlannedAction]) -> Sequence[Action]:
+    """The actions with uuids in place of indexes, each made when it is asked for."""
+    uuids = await asyncio.to_thread(lambda: [str(uuid4()) for _ in range(len(planned))])
+    return _Records(planned, uuids)
+
+
+class _Records(Sequence[Action]):
+    """Records of planned actions. `uuids`: by the index of the action."""
+
+    def __init__(self, planned: Sequence[PlannedAction], uuids: Sequence[str]) -> None:
+        self._planned = planned
+        self._uuids = uuids
+
+    def __len__(self) -> int:
+        return len(self._planned)
+
+    @overload
+    def __getitem__(self, key: int) -> Action: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Action]: ...
+    def __getitem__(self, key: int | slice) -> Action | list[Action]:
+        if isinstance(key, slice):
+            return [self._record(step) for step in self._planned[key]]
+        return self._record(self._planned[key])
+
+    def _record(self, step: PlannedAction) -> Action:
+        return Action(
+            uuid=self._uuids[step.index],
             action_plan_id=0,
             action_type=step.action.action_type,
             input_parameters=dict(step.action.input_parameters),
-            parents=tuple(uuids[parent] for parent in step.parents),
+            parents=tuple(self._uuids[parent] for parent in step.parents),
             reason=step.action.reason or None,
             facts=dict(step.action.facts) or None,
         )
-        for step in planned
-    )

@@ -7,25 +7,17 @@ gets lost loses nothing, and one that is forged starts nothing.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from croniter import CroniterBadDateError, croniter
-
-from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.lifecycle import AuditState, AuditType
 from trimtab_common.domain.records import Audit
+from trimtab_common.rules import intervals
 
 _READY = {
     AuditType.ONESHOT: frozenset({AuditState.PENDING}),
     AuditType.EVENT: frozenset({AuditState.PENDING, AuditState.SUCCEEDED}),
     AuditType.CONTINUOUS: frozenset({AuditState.PENDING, AuditState.ONGOING}),
 }
-
-
-class IntervalRefused(InvalidArgument):
-    """The interval is neither seconds nor a cron expression, or names a time that never comes."""
-
-    reason = "INTERVAL_REFUSED"
 
 
 def is_due(audit: Audit, now: datetime) -> bool:
@@ -47,7 +39,11 @@ def is_over(audit: Audit, now: datetime) -> bool:
 def first_run(audit: Audit, now: datetime) -> datetime:
     """When a CONTINUOUS audit that never ran does: at once, or at its next cron time (A-089)."""
     start = now if audit.start_time is None else max(now, audit.start_time)
-    return start if interval_s(audit.interval) else _next_cron(str(audit.interval), start)
+    return (
+        start
+        if intervals.seconds_of(audit.interval)
+        else intervals.following(audit.interval, start)
+    )
 
 
 def next_run(audit: Audit, now: datetime) -> datetime:
@@ -55,33 +51,8 @@ def next_run(audit: Audit, now: datetime) -> datetime:
 
     Example: due 7:30, back at 9:00, every 3600 s: next is 9:30.
     """
-    seconds = interval_s(audit.interval)
-    if seconds is None:
-        return _next_cron(str(audit.interval), now)
-    if audit.next_run_time is None or audit.next_run_time > now:
-        return now + timedelta(seconds=seconds)
+    seconds = intervals.seconds_of(audit.interval)
+    if seconds is None or audit.next_run_time is None or audit.next_run_time > now:
+        return intervals.following(audit.interval, now)
     late_s = (now - audit.next_run_time).total_seconds()
     return now + timedelta(seconds=seconds - late_s % seconds)
-
-
-def interval_s(interval: str | None) -> float | None:
-    """The seconds of an interval; None when it is a cron expression. IntervalRefused for others."""
-    text = (interval or "").strip()
-    if text.isdecimal() and int(text) > 0:
-        return float(text)
-    if not croniter.is_valid(text):
-        raise IntervalRefused(
-            f"Interval {interval!r} is neither a number of seconds above 0 nor a cron expression."
-        )
-    return None
-
-
-def _next_cron(expression: str, after: datetime) -> datetime:
-    try:
-        following: datetime = croniter(expression, after.astimezone(UTC)).get_next(datetime)
-    except (CroniterBadDateError, ValueError, OverflowError):
-        raise IntervalRefused(
-            f"Interval {expression!r} matches no time after {after:%Y-%m-%d %H:%M}. Give the audit "
-            "another interval or start time."
-        ) from None
-    return following

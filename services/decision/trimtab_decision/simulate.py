@@ -10,16 +10,25 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab_common.domain.elements import ElementSnapshot
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.scope import scoped
 from trimtab_common.domain.snapshot import MEMORY_MIB, VCPU, ComputeSnapshot, MetricsTable
+from trimtab_common.rules import parameters as rules
 from trimtab_decision.efficacy import global_efficacy, indicator_records
-from trimtab_decision.framework import PlannedAction, Registry, Solution, StrategyContext
-from trimtab_decision.framework.parameters import check_parameters
+from trimtab_decision.framework import (
+    ModelPlanner,
+    PlannedAction,
+    Registry,
+    Solution,
+    StrategyContext,
+    planned_by,
+)
 from trimtab_decision.plugins import load_registry
 from trimtab_decision.verifier import Violation, verify
 
@@ -49,6 +58,41 @@ class SimulationReport:
     def migrations(self) -> int:
         """How many servers move."""
         return self.solution.count("migrate")
+
+    def explanation(self) -> dict[str, Any]:
+        """Why the plan is what it is: JSON-ready.
+
+        bound, gap_pct: what no plan gets below, and how far above it this one ends, both of
+        `bound_of`; None where the strategy knows no bound. cost: migrations, and the memory that they carry over.
+        ruled_out: constraint -> how many candidates it ruled out.
+        """
+        stats = self.solution.stats
+        moves = [step.action for step in self.planned]
+        memory = sum(
+            int(action.facts.get("memory_mib", 0))
+            for action in moves
+            if action.action_type == "migrate"
+        )
+        return {
+            "bound_of": stats.get("bound_of"),
+            "value": stats.get("value"),
+            "bound": stats.get("bound"),
+            "gap_pct": stats.get("gap_pct"),
+            "gain_pct": self.solution.stats.get("gain_pct"),
+            "cost": {"migrations": self.migrations, "memory_mib": memory},
+            "messages": list(self.solution.messages),
+            "ruled_out": dict(self.solution.rejections.most_common()),
+            "moves": [
+                {
+                    "action_type": action.action_type,
+                    "resource": action.input_parameters.get("resource_name"),
+                    "source": action.input_parameters.get("source_node"),
+                    "destination": action.input_parameters.get("destination_node"),
+                    "reason": action.reason,
+                }
+                for action in moves
+            ],
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready. `violations` and `actions` are counts; the lists stand beside them."""
@@ -96,6 +140,10 @@ def simulate(
     seed: int = 0,
     scope: Sequence[Mapping[str, Any]] = (),
     registry: Registry | None = None,
+    baremetal: ElementSnapshot | None = None,
+    storage: ElementSnapshot | None = None,
+    planner: str | None = None,
+    planner_options: Mapping[str, Any] | None = None,
 ) -> SimulationReport:
     """Plan and verify as an audit would. Raises what an audit would fail with.
 
@@ -108,15 +156,29 @@ def simulate(
         raise InvalidArgument(
             f"Strategy {chosen.name} does not serve the goal {goal}; it serves {chosen.goal_name}."
         )
-    checked = check_parameters(chosen.parameters_schema, parameters or {})
+    checked = rules.checked(parameters or {}, chosen.parameters_schema)
     if scope:
         snapshot, metrics = _scoped(snapshot, metrics, scope, checked)
-    context = StrategyContext(compute=snapshot, metrics=metrics, parameters=checked, seed=seed)
-    started = time.process_time()
+    began, started = time.monotonic(), time.process_time()
+    context = StrategyContext(
+        compute=snapshot,
+        metrics=metrics,
+        parameters=checked,
+        seed=checked.get("seed", seed),
+        baremetal=baremetal,
+        storage=storage,
+        elapsed_s=lambda: time.monotonic() - began,
+    )
     solution = chosen.execute(context)
     the_goal = plugins.goal(chosen.goal_name)
     efficacy = global_efficacy(the_goal, solution)
-    planned = plugins.planner(solution.planner_name).plan(solution.actions)
+    chosen_planner = plugins.planner(planner or solution.planner_name, planner_options)
+    planned = planned_by(chosen_planner, snapshot, solution.actions)
+    if isinstance(chosen_planner, ModelPlanner) and chosen_planner.forecast is not None:
+        forecast = chosen_planner.forecast
+        solution.stats["makespan_s"] = round(forecast.makespan_s, 1)
+        solution.stats["makespan_bound_s"] = round(forecast.bound_s, 1)
+        solution.stats["bypasses"] = forecast.bypasses
     cpu_s = time.process_time() - started
     after = hosts_after(snapshot, planned)
     return SimulationReport(
@@ -155,7 +217,8 @@ def hosts_after(snapshot: ComputeSnapshot, planned: Sequence[PlannedAction]) -> 
     """[V] the host of each server after the plan; where Nova chooses, the roomiest that fits."""
     after = snapshot.server_host.copy()
     hosts = {name: i for i, name in enumerate(snapshot.host_name)}
-    servers = {snapshot.uuid_of(i): i for i in range(snapshot.n_servers)}
+    raw = np.ascontiguousarray(snapshot.server_uuid).tobytes()
+    servers = {raw[i * 16 : i * 16 + 16]: i for i in range(snapshot.n_servers)}
     free = snapshot.capacity() - snapshot.used()
     open_hosts = snapshot.host_up & snapshot.host_enabled
     for step in planned:
@@ -166,7 +229,7 @@ def hosts_after(snapshot: ComputeSnapshot, planned: Sequence[PlannedAction]) -> 
                 open_hosts[host] = inputs.get("state") == "enabled"
         if step.action.action_type != "migrate":
             continue
-        server = servers.get(inputs.get("resource_id", ""), -1)
+        server = servers.get(_uuid_bytes(inputs.get("resource_id", "")), -1)
         if server < 0:  # the actuator may name anything; the applier would skip it
             continue
         demand = snapshot.server_demand[server]
@@ -181,6 +244,14 @@ def hosts_after(snapshot: ComputeSnapshot, planned: Sequence[PlannedAction]) -> 
         free[target] -= demand
         after[server] = target
     return after
+
+
+def _uuid_bytes(text: str) -> bytes:
+    """The bytes of a uuid, empty for what is none."""
+    try:
+        return UUID(text).bytes
+    except (ValueError, TypeError, AttributeError):
+        return b""
 
 
 def _in_use(server_host: NDArray[np.int32]) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trimtab_common.domain.errors import TrimtabError
+from trimtab_decision.collector_elements import KINDS, ElementsReader
 from trimtab_decision.framework import Registry, Strategy
-from trimtab_decision.metrics import Datasource, MetricsReader
+from trimtab_decision.metric_bounds import outside
+from trimtab_decision.metrics import Datasource, MetricsReader, queries_for
 from trimtab_decision.model import ModelSource
 
 AVAILABLE = "available"
@@ -29,7 +32,15 @@ class Row:
 class StrategyStates:
     """Answers for every strategy of this process."""
 
-    def __init__(self, *, registry: Registry, model: ModelSource, metrics: MetricsReader) -> None:
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        model: ModelSource,
+        metrics: MetricsReader,
+        elements: ElementsReader | None = None,
+    ) -> None:
+        self._elements = elements
         self._registry = registry
         self._model = model
         self._metrics = metrics
@@ -39,7 +50,7 @@ class StrategyStates:
         strategy = self._registry.strategy(name)
         return [
             *await self._metric_rows(strategy),
-            self._model_row(),
+            await self._model_row(strategy),
             Row(type="Name", state=strategy.name, mandatory=False),
         ]
 
@@ -79,20 +90,55 @@ class StrategyStates:
                 mandatory=True,
                 comment=source.problem,
             ),
-            Row(type="Metrics", state=found, mandatory=False),
+            Row(
+                type="Metrics",
+                state=found,
+                mandatory=False,
+                comment=await self._out_of_bounds(strategy, source),
+            ),
         ]
 
-    def _model_row(self) -> Row:
+    async def _out_of_bounds(self, strategy: Strategy, source: Datasource) -> str:
+        """Which values, of those that the datasource has now, cannot be right (A-042)."""
+        if not (source.is_available and self._model.ready):
+            return ""
+        snapshot = self._model.snapshot()
+        queries = [
+            dataclasses.replace(query, is_optional=True)
+            for query in queries_for(type(strategy), {})
+            if query.metric in source.metrics
+        ]
+        try:
+            return outside(snapshot, await self._metrics.read(snapshot, queries, (source.name,)))
+        except TrimtabError as error:
+            return error.message
+
+    async def _model_row(self, strategy: Strategy) -> Row:
+        """All three models; the comment says what is wrong with those that the strategy needs."""
         problem = "" if self._model.ready else self._model.problem
         compute = AVAILABLE if self._model.ready else NOT_AVAILABLE
         if self._model.ready and (reason := self._model.snapshot().stale_reason):
             compute, problem = NOT_AVAILABLE, reason
+        others = await self._other_models()
+        wanted = {
+            "storage": strategy.needs_storage_model,
+            "baremetal": strategy.needs_baremetal_model,
+        }
+        comments = [problem, *(others[kind] for kind in KINDS if wanted[kind])]
         state = [
             {"compute_model": compute},
-            {"storage_model": NOT_AVAILABLE},
-            {"baremetal_model": NOT_AVAILABLE},
+            *({f"{kind}_model": NOT_AVAILABLE if others[kind] else AVAILABLE} for kind in KINDS),
         ]
-        return Row(type="CDM", state=state, mandatory=True, comment=problem)
+        comment = "; ".join([text for text in comments if text])
+        return Row(type="CDM", state=state, mandatory=True, comment=comment)
+
+    async def _other_models(self) -> Mapping[str, str]:
+        if self._elements is None:
+            return dict.fromkeys(KINDS, "decision was given no reader of it")
+        try:
+            return await self._elements.problems()
+        except TrimtabError as error:
+            return dict.fromkeys(KINDS, error.message)
 
 
 def best_source(sources: Sequence[Datasource], required: Sequence[str]) -> Datasource | None:

@@ -7,18 +7,20 @@ what pointed to the old one is moved to it. A second run writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 import structlog
 
-from trimtab_common.domain.errors import TrimtabError
-from trimtab_common.domain.records import Goal, ScoringEngine, Strategy
+from trimtab_common.domain.errors import Conflict, TrimtabError
+from trimtab_common.domain.records import Goal, Lease, ScoringEngine, Strategy
+from trimtab_common.runtime import failpoints
 from trimtab_common.runtime.clock import Clock
-from trimtab_common.store import Session, Store
+from trimtab_common.store import Query, Session, Store
 from trimtab_decision import dependents, membership
 from trimtab_decision.framework import Registry
 from trimtab_decision.settings import DecisionSettings
@@ -26,8 +28,10 @@ from trimtab_decision.settings import DecisionSettings
 KIND = "syncer"
 _KEY = "00000000-0000-0000-0000-000000000000"
 """There is one syncer, so its lease names no resource."""
+_ENGINES_KEY = "00000000-0000-0000-0000-000000000001"
 _LEASE_S = 60.0
 
+_T = TypeVar("_T")
 log = structlog.get_logger(__name__)
 
 
@@ -45,6 +49,30 @@ class ScoringEngines(Protocol):
 
     async def engines(self) -> Sequence[Engine]:
         """Every engine; Unavailable when the service does not answer."""
+
+
+class LeaseLost(Conflict):
+    """Another replica has taken the sync over."""
+
+    reason = "SYNC_LEASE_LOST"
+
+
+class _Fenced:
+    """Writes of one sync: each renews the lease in its own transaction, or does not happen."""
+
+    def __init__(self, store: Store, lease: Lease) -> None:
+        self._store = store
+        self._lease = lease
+
+    async def step(self, work: Callable[[Session], Awaitable[_T]]) -> _T:
+        """One write transaction, tried again while the database is busy. LeaseLost."""
+
+        async def fenced(session: Session) -> _T:
+            if await session.leases.renew(self._lease, _LEASE_S) is None:
+                raise LeaseLost(f"The lease of the sync (fence {self._lease.fence}) is lost.")
+            return await work(session)
+
+        return await self._store.transact(fenced)
 
 
 class Syncer:
@@ -66,35 +94,37 @@ class Syncer:
         self._settings = settings
         self._clock = clock
         self._owner = owner
+        self._synced_engines: tuple[Engine, ...] | None = None
 
     async def sync(self) -> bool:
         """Brings the record up to date; False when another replica is doing it."""
-        lease = await self._store.transact(
-            lambda session: session.leases.acquire(KIND, _KEY, self._owner, _LEASE_S)
-        )
+        lease = await self._lease(_KEY)
         if lease is None:
             return False
+        record = _Fenced(self._store, lease)
         try:
-            may_remove = await self._is_alone()
-            goals = await self._sync_goals(may_remove=may_remove)
-            await self._sync_strategies(goals, may_remove=may_remove)
-            await self._sync_engines(may_remove=may_remove)
+            await self._sync_goals(record)
+            failpoints.reach("decision.sync.goals")
+            await self._sync_strategies(record)
+            failpoints.reach("decision.sync.strategies")
+            await self._sync_engines()
             await self._report_orphans()
+        except LeaseLost as lost:
+            log.warning("sync given up, another replica has it", problem=lost.message)
+            return False
         finally:
             await self._store.transact(lambda session: session.leases.release(lease))
         return True
 
-    async def _is_alone(self) -> bool:
+    async def _is_alone(self, session: Session) -> bool:
         down = timedelta(seconds=self._settings.service_down_time_s)
-        async with self._store.read() as session:
-            alive = await membership.alive_hosts(session, self._clock.now() - down)
+        alive = await membership.alive_hosts(session, self._clock.now() - down)
         others = alive - {self._settings.host}
         if others:
             log.info("sync removes nothing while other replicas are alive", hosts=sorted(others))
         return not others
 
-    async def _sync_goals(self, *, may_remove: bool) -> Mapping[str, Goal]:
-        """The goals of the record by name, afterwards."""
+    async def _sync_goals(self, record: _Fenced) -> None:
         async with self._store.read() as session:
             stored = {goal.name: goal for goal in await session.goals.list()}
         for name, loaded in self._registry.goals.items():
@@ -106,29 +136,16 @@ class Syncer:
             )
             old = stored.get(name)
             if old is None or not _same_goal(old, wanted):
-                async with self._store.write() as session:
-                    stored[name] = await self._replace_goal(session, old, wanted)
+                await record.step(partial(_replace, table="goals", old=old, new=wanted))
+                log.info("goal synced", goal=name, changed=old is not None)
         for name in stored.keys() - self._registry.goals.keys():
-            if not may_remove:
-                continue
-            gone = stored[name]
-            log.warning("goal removed: nothing loaded declares it", goal=name)
-            async with self._store.write() as session:
-                await dependents.cancel_audits(session, {"goal_id": gone.id})
-                await session.goals.soft_delete(gone.uuid)
-        return stored
+            if await record.step(partial(self._remove, table="goals", uuid=stored[name].uuid)):
+                log.warning("goal removed: nothing loaded declares it", goal=name)
+        await self._follow(record, dependents.follow_goals, await self._heirs("goals"))
 
-    async def _replace_goal(self, session: Session, old: Goal | None, wanted: Goal) -> Goal:
-        if old is not None:
-            await session.goals.soft_delete(old.uuid)
-        new = await session.goals.create(wanted)
-        log.info("goal synced", goal=new.name, changed=old is not None)
-        if old is not None:
-            await dependents.repoint_goal(session, old.id, new.id)
-        return new
-
-    async def _sync_strategies(self, goals: Mapping[str, Goal], *, may_remove: bool) -> None:
+    async def _sync_strategies(self, record: _Fenced) -> None:
         async with self._store.read() as session:
+            goals = {goal.name: goal for goal in await session.goals.list()}
             stored = {strategy.name: strategy for strategy in await session.strategies.list()}
         for name, loaded in self._registry.strategies.items():
             if loaded.goal_name not in goals:
@@ -142,36 +159,77 @@ class Syncer:
                 parameters_spec=dict(loaded.parameters_schema),
             )
             old = stored.get(name)
-            if old is not None and _same_strategy(old, wanted):
-                continue
-            async with self._store.write() as session:
-                await self._replace_strategy(session, old, wanted)
+            if old is None or not _same_strategy(old, wanted):
+                await record.step(partial(_replace, table="strategies", old=old, new=wanted))
+                log.info("strategy synced", strategy=name, changed=old is not None)
         for name in stored.keys() - self._registry.strategies.keys():
-            if not may_remove:
-                continue
-            gone = stored[name]
-            log.warning("strategy removed: nothing loaded declares it", strategy=name)
-            async with self._store.write() as session:
-                await dependents.forget_strategy(session, gone.id)
-                await session.strategies.soft_delete(gone.uuid)
+            if await record.step(partial(self._remove, table="strategies", uuid=stored[name].uuid)):
+                log.warning("strategy removed: nothing loaded declares it", strategy=name)
+        await self._follow(record, dependents.follow_strategies, await self._heirs("strategies"))
 
-    async def _replace_strategy(
-        self, session: Session, old: Strategy | None, wanted: Strategy
+    async def _follow(
+        self,
+        record: _Fenced,
+        follow: Callable[[Session, dependents.Heirs], Awaitable[int]],
+        heirs: dependents.Heirs,
     ) -> None:
-        if old is not None:
-            await session.strategies.soft_delete(old.uuid)
-        new = await session.strategies.create(wanted)
-        log.info("strategy synced", strategy=new.name, changed=old is not None)
-        if old is not None:
-            await dependents.repoint_strategy(session, old.id, new.id)
+        """Chunk by chunk until nothing points to what is gone."""
+        moved = len(heirs)
+        while moved:
+            moved = await record.step(lambda session: follow(session, heirs))
 
-    async def _sync_engines(self, *, may_remove: bool) -> None:
-        """A scoring service that does not answer says nothing about its engines."""
+    async def _heirs(self, table: str) -> dict[int, int | None]:
+        """The rows that are gone, now or before a sync that did not come to its end."""
+        async with self._store.read() as session:
+            rows = await getattr(session, table).list(Query(show_deleted=True))
+        living = {row.name: row.id for row in rows if row.deleted_at is None}
+        return {row.id: living.get(row.name) for row in rows if row.deleted_at is not None}
+
+    async def _remove(self, session: Session, *, table: str, uuid: str) -> bool:
+        """Whether the row was removed: none is while another replica may declare it."""
+        if not await self._is_alone(session):
+            return False
+        await getattr(session, table).soft_delete(uuid)
+        return True
+
+    async def follow_engines(self) -> None:
+        """Brings the engines of the record up to date when the scoring service has others."""
         try:
-            loaded = {engine.name: engine for engine in await self._scoring.engines()}
+            engines = tuple(await self._scoring.engines())
+        except TrimtabError:
+            return
+        if engines != self._synced_engines:
+            await self._sync_engines()
+
+    async def _lease(self, key: str) -> Lease | None:
+        return await self._store.transact(
+            lambda session: session.leases.acquire(KIND, key, self._owner, _LEASE_S)
+        )
+
+    async def _sync_engines(self) -> None:
+        """Writes what changed, by a lease of their own: they come and go at other times.
+
+        A scoring service that does not answer says nothing about its engines.
+        """
+        try:
+            engines = tuple(await self._scoring.engines())
         except TrimtabError as error:
             log.info("scoring engines not synced", problem=error.message)
             return
+        lease = await self._lease(_ENGINES_KEY)
+        if lease is None:
+            return  # another replica does it
+        try:
+            await self._write_engines(_Fenced(self._store, lease), engines)
+            self._synced_engines = engines
+        except LeaseLost as lost:
+            log.info("engines not synced, another replica has the lease", problem=lost.message)
+        finally:
+            await self._store.transact(lambda session: session.leases.release(lease))
+
+    async def _write_engines(self, record: _Fenced, engines: Sequence[Engine]) -> None:
+        loaded = {engine.name: engine for engine in engines}
+        table = "scoring_engines"
         async with self._store.read() as session:
             stored = {engine.name: engine for engine in await session.scoring_engines.list()}
         for name, engine in loaded.items():
@@ -182,16 +240,10 @@ class Syncer:
                 description=engine.description,
                 metainfo=engine.metainfo,
             )
-            if old is not None and _same_engine(old, wanted):
-                continue
-            async with self._store.write() as session:
-                if old is not None:
-                    await session.scoring_engines.soft_delete(old.uuid)
-                await session.scoring_engines.create(wanted)
+            if old is None or not _same_engine(old, wanted):
+                await record.step(partial(_replace, table=table, old=old, new=wanted))
         for name in stored.keys() - loaded.keys():
-            if may_remove:
-                async with self._store.write() as session:
-                    await session.scoring_engines.soft_delete(stored[name].uuid)
+            await record.step(partial(self._remove, table=table, uuid=stored[name].uuid))
 
     async def _report_orphans(self) -> None:
         """Templates whose goal is gone (B-005)."""
@@ -205,6 +257,14 @@ class Syncer:
                     audit_template=template.name,
                     goal=template.goal_name,
                 )
+
+
+async def _replace(
+    session: Session, *, table: str, old: Goal | Strategy | ScoringEngine | None, new: Any
+) -> None:
+    if old is not None:
+        await getattr(session, table).soft_delete(old.uuid)
+    await getattr(session, table).create(new)
 
 
 def _same_goal(one: Goal, other: Goal) -> bool:

@@ -17,8 +17,8 @@ log = structlog.get_logger(__name__)
 _PAGE = 200
 _UNPUBLISHED_AFTER = timedelta(hours=1)
 """Storing a plan takes seconds; what is older was left by a process that died."""
-_OUTBOX_KEPT = timedelta(days=7)
-"""A notification that nobody took for a week is of no use to anybody, and the table must not grow."""
+_LEASES_KEPT = timedelta(hours=1)
+"""Work that goes on renews its lease every few seconds."""
 
 
 async def expire_plans(store: Store, *, settings: DecisionSettings, clock: Clock) -> int:
@@ -57,21 +57,8 @@ async def remove_leftovers(store: Store, *, clock: Clock) -> None:
     """What processes that died left half done."""
     plans = await store.sweep_unpublished(clock.now() - _UNPUBLISHED_AFTER)
     actions = await store.sweep_actions()
+    before = clock.now() - _LEASES_KEPT
+    while await store.transact(lambda session: session.leases.prune(ended_before=before)):
+        pass
     if plans or actions:
         log.info("removed leftovers", plans=plans, actions=actions)
-
-
-async def trim_outbox(store: Store, *, clock: Clock) -> int:
-    """Removes notifications older than a week, sent or not; how many there were."""
-    before = clock.now() - _OUTBOX_KEPT
-    removed = 0
-    while True:
-        found = await store.transact(
-            lambda session: session.outbox.drop(created_before=before, limit=_PAGE)
-        )
-        removed += found
-        if found < _PAGE:
-            break
-    if removed:
-        log.info("old notifications removed", count=removed)
-    return removed

@@ -6,6 +6,7 @@ it. Imports little, because that is what a start costs.
 
 from __future__ import annotations
 
+import gc
 import pickle
 import signal
 import sys
@@ -16,14 +17,14 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trimtab_common.domain.errors import TrimtabError
 from trimtab_decision import parcel
 from trimtab_decision.errors import StrategyFailed
-from trimtab_decision.execution import Desk
-from trimtab_decision.framework import Scorer
+from trimtab_decision.execution import Desk, Scoring
 from trimtab_decision.plugins import load_registry
-
-SCORING_TIMEOUT_S = 30.0
 
 
 class Job(StrEnum):
@@ -41,15 +42,16 @@ class Answer:
 
 
 def main() -> None:
-    """Arguments: the pipe's file descriptor, and scoring's address or nothing."""
-    serve(Connection(int(sys.argv[1])), sys.argv[2] or None)
+    """Arguments: the pipe's file descriptor, scoring's address or nothing, its time limit."""
+    serve(Connection(int(sys.argv[1])), sys.argv[2] or None, float(sys.argv[3]))
 
 
-def serve(pipe: Connection, scoring_address: str | None) -> None:
+def serve(pipe: Connection, scoring_address: str | None, scoring_timeout_s: float) -> None:
     """Loads the plug-ins, says ready, then answers jobs until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; main decides
-    scorer = None if scoring_address is None else remote_scorer(scoring_address)
-    desk = Desk(load_registry(), scorer)
+    desk = Desk(load_registry(), _scoring(scoring_address, scoring_timeout_s))
+    gc.enable()  # it rested during the imports, which leave no garbage
+    gc.freeze()
     try:
         send(pipe, _reply(lambda: None))
         while True:
@@ -62,6 +64,36 @@ def serve(pipe: Connection, scoring_address: str | None) -> None:
                 send(pipe, _reply(partial(desk.order, planner, options)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+
+
+def _scoring(address: str | None, timeout_s: float) -> Scoring | None:
+    return None if address is None else _LateScoring(address, timeout_s)
+
+
+class _LateScoring:
+    """RemoteScoring that is imported when it is asked first: few strategies score."""
+
+    def __init__(self, address: str, timeout_s: float) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._made: Scoring | None = None
+
+    def begin(self) -> None:
+        if self._made is not None:
+            self._made.begin()
+
+    def row(self, engine: str, features: Sequence[float]) -> Sequence[float]:
+        return self._scoring().row(engine, features)
+
+    def rows(self, engine: str, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._scoring().rows(engine, rows)
+
+    def _scoring(self) -> Scoring:
+        if self._made is None:
+            from trimtab_decision.scorer import RemoteScoring  # noqa: PLC0415, imports grpc
+
+            self._made = RemoteScoring(self._address, timeout_s=self._timeout_s)
+        return self._made
 
 
 def send(pipe: Connection, messages: Iterable[parcel.Message]) -> None:
@@ -97,27 +129,3 @@ def _told(error: TrimtabError) -> bytes:
     except Exception:  # noqa: BLE001, pickling runs plug-ins' code
         return pickle.dumps(Answer(error=StrategyFailed(f"Planning failed: {error}")))
     return packed
-
-
-def remote_scorer(address: str) -> Scorer:
-    """Asks the scoring service at this address; the channel opens at the first question."""
-    stubs: list[Any] = []
-
-    def score(engine: str, features: Sequence[float]) -> Sequence[float]:
-        import grpc  # noqa: PLC0415, few strategies score
-
-        from trimtab.scoring.v1 import scoring_pb2, scoring_pb2_grpc  # noqa: PLC0415, imports grpc
-
-        if not stubs:
-            stubs.append(scoring_pb2_grpc.ScoringServiceStub(grpc.insecure_channel(address)))
-        request = scoring_pb2.CalculateScoreRequest(engine=engine, features=features)
-        try:
-            response = stubs[0].CalculateScore(request, timeout=SCORING_TIMEOUT_S)
-        except grpc.RpcError as error:
-            raise StrategyFailed(
-                f"Scoring engine {engine} did not answer: {error.code().name}: {error.details()}. "
-                f"Check that the scoring service runs at {address}."
-            ) from None
-        return tuple(response.scores)
-
-    return score

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 5.0
-_PROGRAM = "from trimtab_decision.worker_process import main; main()"
+_PROGRAM = "import gc; gc.disable(); from trimtab_decision.worker_process import main; main()"
 
 
 class Thinking(Protocol):
@@ -37,7 +37,7 @@ class Thinking(Protocol):
     async def execute(self, question: Execution) -> Outcome:
         """What the strategy promises."""
 
-    async def order(self, planner: str, options: Mapping[str, Any]) -> tuple[PlannedAction, ...]:
+    async def order(self, planner: str, options: Mapping[str, Any]) -> Sequence[PlannedAction]:
         """Its actions with their parents, verified."""
 
 
@@ -51,12 +51,15 @@ class Thinker(Protocol):
 class _Worker:
     """One process and our end of its pipe."""
 
-    def __init__(self, scoring_address: str | None) -> None:
+    def __init__(self, scoring_address: str | None, scoring_timeout_s: float) -> None:
         ours, theirs = Pipe()
         self._pipe: Connection[Any, Any] = ours
         # Not multiprocessing: it would import our whole main module again in each worker.
         self._process = subprocess.Popen(  # noqa: S603, our own interpreter and our own words
-            [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno()), scoring_address or ""],
+            [
+                *(sys.executable, "-P", "-c", _PROGRAM),
+                *(str(theirs.fileno()), scoring_address or "", str(scoring_timeout_s)),
+            ],
             pass_fds=[theirs.fileno()],
         )
         theirs.close()
@@ -66,14 +69,16 @@ class _Worker:
         """The process's number."""
         return self._process.pid
 
-    def receive(self, timeout_s: float) -> Any:
+    def receive(
+        self, timeout_s: float, unpack: Callable[[parcel.Receive], Any] = parcel.unpack
+    ) -> Any:
         """The next answer; blocks, so call it in a thread."""
         if not self._pipe.poll(timeout_s):
             raise TimeoutError
         answer: worker_process.Answer = self._pipe.recv()
         if answer.error is not None:
             raise answer.error
-        return parcel.unpack(self._pipe.recv_bytes)
+        return unpack(self._pipe.recv_bytes)
 
     def execute(self, question: Execution, timeout_s: float) -> Any:
         """The answer to one question; blocks, so call it in a thread."""
@@ -85,7 +90,7 @@ class _Worker:
         """The plan of what was executed last; blocks, so call it in a thread."""
         self._pipe.send(Job.ORDER)
         self._pipe.send((planner, dict(options)))
-        return self.receive(timeout_s)
+        return self.receive(timeout_s, parcel.unpack_later)
 
     def end(self) -> None:
         """Ends the process now; whoever waits in `ask` gets EOFError."""
@@ -97,10 +102,17 @@ class _Worker:
 class Workers:
     """`count` warm processes; a question waits for a free one."""
 
-    def __init__(self, *, count: int, timeout_s: float, scoring_address: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        count: int,
+        timeout_s: float,
+        scoring_address: str | None = None,
+        scoring_timeout_s: float = 60.0,
+    ) -> None:
         self._count = count
         self._timeout_s = timeout_s
-        self._scoring_address = scoring_address
+        self._scoring = (scoring_address, scoring_timeout_s)
         # None: the place of a worker that could not be started again.
         self._free: asyncio.LifoQueue[_Worker | None] = asyncio.LifoQueue()
         self._all: set[_Worker] = set()
@@ -111,7 +123,7 @@ class Workers:
             self._free.put_nowait(worker)
 
     async def _started(self) -> _Worker:
-        worker = await asyncio.to_thread(_Worker, self._scoring_address)
+        worker = await asyncio.to_thread(_Worker, *self._scoring)
         self._all.add(worker)
         try:
             await asyncio.to_thread(worker.receive, START_TIMEOUT_S)
@@ -177,9 +189,9 @@ class _Asking:
         outcome: Outcome = await self._ask(self._worker.execute, question)
         return outcome
 
-    async def order(self, planner: str, options: Mapping[str, Any]) -> tuple[PlannedAction, ...]:
+    async def order(self, planner: str, options: Mapping[str, Any]) -> Sequence[PlannedAction]:
         """See Desk; also PlanningTimedOut and WorkerDied."""
-        planned: tuple[PlannedAction, ...] = await self._ask(self._worker.order, planner, options)
+        planned: Sequence[PlannedAction] = await self._ask(self._worker.order, planner, options)
         return planned
 
     async def _ask(self, ask: Callable[..., Any], *arguments: Any) -> Any:

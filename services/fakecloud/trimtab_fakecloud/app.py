@@ -6,7 +6,9 @@ from trimtab_fakecloud.cloud import Cloud
 from trimtab_fakecloud.compute.engine import Compute
 from trimtab_fakecloud.metrics.series import SeriesStore
 from trimtab_fakecloud.rest.answers import answer
+from trimtab_fakecloud.rest.cinder import cinder_app
 from trimtab_fakecloud.rest.control import control_app
+from trimtab_fakecloud.rest.ironic import ironic_app
 from trimtab_fakecloud.rest.keystone import keystone_app
 from trimtab_fakecloud.rest.nova.app import nova_app
 from trimtab_fakecloud.rest.placement import placement_app
@@ -21,6 +23,8 @@ def build_app(cloud: Cloud, compute: Compute) -> ASGIApp:
             "identity": keystone_app(cloud),
             "compute": nova_app(cloud, compute),
             "placement": placement_app(cloud),
+            "volume": cinder_app(cloud, compute.volumes),
+            "baremetal": ironic_app(cloud, compute.power),
             "prometheus": prometheus,
             "control": control_app(cloud, compute),
         },

@@ -6,19 +6,21 @@ Pure state: nothing here waits or speaks HTTP. ``compute`` changes it over time,
 import random
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from trimtab_fakecloud.allocations import Allocations
 from trimtab_fakecloud.clock import Clock
 from trimtab_fakecloud.errors import NotFound
 from trimtab_fakecloud.faults import Faults, faults_of
+from trimtab_fakecloud.groups import ServerGroups
 from trimtab_fakecloud.hosts import Aggregate, Host
 from trimtab_fakecloud.ledger import Ledger
 from trimtab_fakecloud.migrations import Migrations
 from trimtab_fakecloud.servers import Flavor, Server, VmState
 from trimtab_fakecloud.settings import CloudSpec
 from trimtab_fakecloud.tokens import Identity
+from trimtab_fakecloud.volumes import Storage
 
 DEFAULT_ZONE = "nova"
 
@@ -47,12 +49,16 @@ class Cloud:
         self.servers: dict[str, Server] = {}
         self.flavors: dict[str, Flavor] = {}
         self.aggregates: dict[int, Aggregate] = {}
+        self.groups = ServerGroups(self.servers)
+        self.storage = Storage(clock, spec.seed)
+        self.node_watchers: list[Callable[[str, Host], None]] = []
         self.migrations = Migrations()
         self.allocations = Allocations()
         self.ledger = Ledger()
         self.faults: Faults = faults_of(spec)
         self.identity = Identity(clock, spec.token_lifetime_s, spec.seed)
         self.watchers: list[LoadWatcher] = []
+        self.aggregate_watchers: list[Callable[[str, Aggregate], None]] = []
         self._hosts_by_uuid: dict[str, Host] = {}
         self._on_host: defaultdict[str, dict[str, Server]] = defaultdict(dict)
         self._newest_first: list[Server] | None = None
@@ -96,6 +102,12 @@ class Cloud:
         for watcher in self.watchers:
             watcher.host_changed(host)
 
+    def node_changed(self, what: str, host: Host) -> None:
+        """The machine under a host changed in Ironic: ``power_set.end``..."""
+        for watcher in self.node_watchers:
+            watcher(what, host)
+        self.host_updated(host)
+
     def zone_of(self, host_name: str | None) -> str:
         """The availability zone of a host."""
         for aggregate in self.aggregates.values():
@@ -116,7 +128,13 @@ class Cloud:
             metadata=dict(metadata),
             created_at=self.now(),
         )
+        self.aggregate_changed("create", self.aggregates[number])
         return self.aggregates[number]
+
+    def aggregate_changed(self, what: str, aggregate: Aggregate) -> None:
+        """To be called after each change: ``add_host``, ``remove_host``, ``delete``..."""
+        for watcher in self.aggregate_watchers:
+            watcher(what, aggregate)
 
     # servers
 

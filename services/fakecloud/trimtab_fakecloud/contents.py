@@ -2,6 +2,7 @@
 
 from trimtab_fakecloud import cluster_file, generator
 from trimtab_fakecloud.cloud import Cloud
+from trimtab_fakecloud.tokens import USERS
 
 
 def fill(cloud: Cloud) -> None:
@@ -14,3 +15,5 @@ def fill(cloud: Cloud) -> None:
         cluster_file.load(cloud, cloud.spec.cluster_file)
     else:
         generator.generate(cloud)
+    owner = USERS[2]
+    cloud.storage.fill(cloud.spec.volumes, owner.project_id, owner.id)

@@ -42,6 +42,10 @@ class Host:
     disabled: bool = False
     disabled_reason: str | None = None
     is_powered_on: bool = True
+    target_power: str | None = None
+    """Ironic's ``target_power_state`` while it is being switched."""
+    maintenance_reason: str | None = None
+    """Of the machine, in Ironic; None: no maintenance."""
     updated_at: float = 0.0
     traits: set[str] = field(default_factory=set)
     generation: int = 1

@@ -1,27 +1,26 @@
 """Versioned notifications, as Nova sends them: what changed is told on RabbitMQ.
 
 ``Teller`` watches the cloud, finds the event in what became of a server or host, and composes the
-payload that the real Nova has for it; ``Sender`` carries it to the exchange in oslo.messaging's
-envelope. A host that dies is told by nobody, as in reality.
+payload that the real Nova has for it; ``sender.Sender`` carries it to the exchange. A host that dies
+is told by nobody, as in reality.
 """
 
-import asyncio
-import json
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import aio_pika
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
-
 from trimtab_fakecloud.clock import iso_z, utc
 from trimtab_fakecloud.cloud import Cloud
-from trimtab_fakecloud.hosts import Host
+from trimtab_fakecloud.groups import ServerGroup
+from trimtab_fakecloud.hosts import Aggregate, Host
+from trimtab_fakecloud.rest.ironic import node_view
 from trimtab_fakecloud.servers import Flavor, Server, TaskState, VmState
+from trimtab_fakecloud.volumes import Volume
 
 TOPIC = "versioned_notifications"
+PLAIN_TOPIC = "notifications"
+IRONIC_TOPIC = "ironic_versioned_notifications"
 INFO, ERROR = "INFO", "ERROR"
 Message = dict[str, Any]
 
@@ -75,6 +74,10 @@ class Teller:
         self._servers = {key: _Look.of(server) for key, server in cloud.servers.items()}
         self._hosts = {name: _host_look(host) for name, host in cloud.hosts.items()}
         cloud.watchers.append(self)
+        cloud.groups.watchers.append(self.group_changed)
+        cloud.aggregate_watchers.append(self.aggregate_changed)
+        cloud.storage.watchers.append(self.volume_changed)
+        cloud.node_watchers.append(self.node_changed)
 
     def host_changed(self, host: Host) -> None:
         """A host came, or what operators set on its service changed."""
@@ -96,7 +99,92 @@ class Teller:
             publisher = "nova-api:controller" if by_api else f"nova-compute:{server.host}"
             self._tell(event_type, priority, publisher, self._instance(event_type, server))
 
-    def _tell(self, event_type: str, priority: str, publisher: str, payload: Message) -> None:
+    def group_changed(self, what: str, group: ServerGroup) -> None:
+        """A server group came, got a member or went."""
+        most = group.max_per_host
+        data = {
+            "uuid": group.id,
+            "name": group.name,
+            "project_id": group.project_id,
+            "user_id": group.user_id,
+            "policies": [group.policy],
+            "policy": group.policy,
+            "rules": {"max_server_per_host": str(most)} if most else {},
+            "members": list(group.members),
+            "hosts": None,
+        }
+        payload = _object("ServerGroupPayload", "1.1", data)
+        self._tell(f"server_group.{what}", INFO, "nova-api:controller", payload)
+
+    def aggregate_changed(self, what: str, aggregate: Aggregate) -> None:
+        """An aggregate came, changed or went."""
+        data = {
+            "id": aggregate.number,
+            "uuid": aggregate.uuid,
+            "name": aggregate.name,
+            "hosts": list(aggregate.hosts),
+            "metadata": dict(aggregate.metadata),
+        }
+        payload = _object("AggregatePayload", "1.1", data)
+        self._tell(f"aggregate.{what}.end", INFO, "nova-api:controller", payload)
+
+    def volume_changed(self, what: str, volume: Volume) -> None:
+        """A volume came, changed or went, as Cinder tells it; then what its pool has left."""
+        storage = self._cloud.storage
+        payload = {
+            "tenant_id": volume.project_id,
+            "host": volume.pool,
+            "user_id": volume.user_id,
+            "availability_zone": "nova",
+            "volume_id": volume.id,
+            "volume_type": volume.type.id if volume.type else None,
+            "display_name": volume.name,
+            "created_at": f"{iso_z(volume.created_at).removesuffix('Z')}+00:00",
+            "status": volume.status,
+            "snapshot_id": volume.snapshot_id,
+            "size": volume.size_gb,
+            "metadata": [{"key": k, "value": v} for k, v in volume.metadata.items()],
+            "volume_attachment": [
+                {"id": own, "instance_uuid": server, "attach_status": "attached"}
+                for server, own in volume.attachments
+            ],
+        }
+        publisher = f"volume.{volume.pool or 'storage'}"
+        self._tell(f"volume.{what}", INFO, publisher, payload, topic=PLAIN_TOPIC)
+        pool = storage.pools.get(volume.pool or "")
+        if pool is not None:
+            taken = storage.allocated_gb(pool)
+            sums = {
+                "name_to_id": pool.name,
+                "total": float(pool.total_gb),
+                "free": float(pool.total_gb - taken),
+                "allocated": float(taken),
+                "provisioned": float(taken),
+                "virtual_free": pool.total_gb * 1.5 - taken,
+                "reported_at": iso_z(self._cloud.now()),
+            }
+            self._tell("capacity.pool", INFO, "capacity.storage", sums, topic=PLAIN_TOPIC)
+
+    def node_changed(self, what: str, host: Host) -> None:
+        """A machine changed, as Ironic tells it."""
+        payload = {
+            "ironic_object.name": "NodeCRUDPayload",
+            "ironic_object.namespace": "ironic",
+            "ironic_object.version": "1.13",
+            "ironic_object.data": node_view(host),
+        }
+        publisher = "ironic-conductor.controller"
+        self._tell(f"baremetal.node.{what}", INFO, publisher, payload, topic=IRONIC_TOPIC)
+
+    def _tell(
+        self,
+        event_type: str,
+        priority: str,
+        publisher: str,
+        payload: Message,
+        *,
+        topic: str = TOPIC,
+    ) -> None:
         now = utc(self._cloud.now())
         message = {
             "message_id": str(uuid.uuid4()),
@@ -107,7 +195,7 @@ class Teller:
             "timestamp": now.strftime("%Y-%m-%d %H:%M:%S.%f"),
             "_unique_id": uuid.uuid4().hex,
         }
-        self._send(f"{TOPIC}.{priority.lower()}", message)
+        self._send(f"{topic}.{priority.lower()}", message)
 
     def _service(self, host: Host) -> Message:
         return _object(
@@ -233,71 +321,3 @@ def _object(name: str, version: str, data: Message) -> Message:
         "nova_object.version": version,
         "nova_object.data": data,
     }
-
-
-class Sender:
-    """Carries messages to an exchange, in order; through a lost connection too, up to a bound.
-
-    The exchange is made as oslo.messaging makes it: a topic, not durable.
-    """
-
-    def __init__(self, url: str, exchange: str) -> None:
-        self._url = "amqp" + url.removeprefix("rabbit").removeprefix("amqp")
-        self._exchange = exchange
-        self._waiting: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(100_000)
-        self._running: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Connect.
-
-        Raises:
-            OSError: the broker does not answer, or refuses.
-        """
-        try:
-            connection = await asyncio.wait_for(aio_pika.connect(self._url), 10)
-        except CONNECTION_EXCEPTIONS as error:
-            raise OSError(f"no RabbitMQ for notifications: {type(error).__name__}") from None
-        self._running = asyncio.create_task(self._run(connection))
-
-    def send(self, routing_key: str, message: Message) -> None:
-        """Send soon; what is too much is dropped."""
-        body = {"oslo.version": "2.0", "oslo.message": json.dumps(message)}
-        with suppress(asyncio.QueueFull):
-            self._waiting.put_nowait((routing_key, json.dumps(body).encode()))
-
-    async def close(self) -> None:
-        """Send what waits, for a moment, and disconnect."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._waiting.join(), 2)
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
-
-    async def _run(self, connection: aio_pika.abc.AbstractConnection | None) -> None:
-        unsent: tuple[str, bytes] | None = None
-        while True:
-            try:
-                connection = connection or await aio_pika.connect(self._url)
-                async with connection:
-                    channel = await connection.channel()
-                    exchange = await channel.declare_exchange(
-                        self._exchange, aio_pika.ExchangeType.TOPIC
-                    )
-                    while True:
-                        unsent = unsent or await self._waiting.get()
-                        await exchange.publish(_amqp(unsent[1]), unsent[0], mandatory=False)
-                        unsent = None
-                        self._waiting.task_done()
-            except CONNECTION_EXCEPTIONS:
-                connection = None
-                await asyncio.sleep(0.5)
-
-
-def _amqp(body: bytes) -> aio_pika.Message:
-    return aio_pika.Message(
-        body,
-        content_type="application/json",
-        content_encoding="utf-8",
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        priority=0,
-    )

@@ -14,8 +14,9 @@ from trimtab_fakecloud.cloud import Cloud
 from trimtab_fakecloud.compute.engine import Compute
 from trimtab_fakecloud.contents import fill
 from trimtab_fakecloud.ledger import Ledger
-from trimtab_fakecloud.notifications import Sender, Teller
+from trimtab_fakecloud.notifications import Teller
 from trimtab_fakecloud.rest.keystone import REGION
+from trimtab_fakecloud.sender import Sender
 from trimtab_fakecloud.settings import CloudSpec
 from trimtab_fakecloud.tokens import USERS
 

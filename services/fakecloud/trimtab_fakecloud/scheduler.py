@@ -1,6 +1,6 @@
 """Chooses hosts as Nova's scheduler would: enabled, up, room in Placement, then most free memory."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from trimtab_fakecloud.cloud import Cloud
 from trimtab_fakecloud.errors import NoValidHost
@@ -14,6 +14,7 @@ def select_host(
     ignore: Collection[str] = (),
     only: str | None = None,
     zone: str | None = None,
+    allowed: Callable[[Host], bool] = lambda _host: True,
 ) -> Host:
     """The host for so much.
 
@@ -23,6 +24,7 @@ def select_host(
         ignore: hosts not to take.
         only: the one host to consider, through the same filters.
         zone: the availability zone to stay in; None for any.
+        allowed: what the policy of the server's group says.
 
     Raises:
         NoValidHost: none passes.
@@ -35,6 +37,7 @@ def select_host(
         and host.state == "up"
         and cloud.allocations.fits(host, wanted)
         and (zone is None or cloud.zone_of(host.name) == zone)
+        and allowed(host)
     ]
     if not candidates:
         raise NoValidHost("No valid host was found. There are not enough hosts available.")

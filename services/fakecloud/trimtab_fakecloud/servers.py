@@ -105,6 +105,7 @@ class Server:
     """None: booted from a volume."""
     pinned_zone: str | None = None
     """The availability zone that was asked for when it was created."""
+    scheduler_hints: dict[str, object] = field(default_factory=dict)
     zone: str = ""
     description: str | None = None
     tags: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ class CloudSpec:
     hosts: int = 8
     servers: int = 40
     seed: int = 1
+    volumes: int = 12
     cluster_file: Path | None = None
     """Contents from a file of format ``peer-cluster/1`` instead of the generator."""
 
@@ -26,11 +27,17 @@ class CloudSpec:
     """How long a cold migration or a resize takes."""
     power_s: float = 0.02
     """How long stopping, starting, pausing, creating and deleting take."""
+    volume_s: float = 0.2
+    """How long migrating or retyping a volume takes."""
+    node_power_s: float = 0.2
+    """How long a machine takes to go on or off."""
 
     token_lifetime_s: float = 3600.0
     page_limit: int = 1000
     """The longest page, as Nova's ``[api] max_limit``."""
     infra_optim_url: str = "http://127.0.0.1:9322"
+    metric_storage_url: str = ""
+    """Of an Aetos in the catalogue; empty: the fake one."""
 
     rabbit_url: str | None = None
     """Where Nova's notifications are sent; None: nowhere."""

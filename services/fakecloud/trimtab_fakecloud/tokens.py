@@ -35,6 +35,7 @@ class User:
         return stable_id("project", self.project)
 
 
+NO_ENTRY = "The request you have made requires authentication."
 # admin implies manager, that member, that reader: a token names them all
 USERS = tuple(
     User(name, "secret", project, roles)
@@ -43,6 +44,7 @@ USERS = tuple(
         ("watcher", "service", ("admin", "manager", "member", "reader", "service")),
         ("member", "demo", ("member", "reader")),
         ("reader", "demo", ("reader",)),
+        ("aodh", "service", ("service",)),
     )
 )
 
@@ -100,7 +102,7 @@ class Identity:
                 return self._issue(
                     user, ("password",), self._clock.time() + self.lifetime_s, scoped
                 )
-        raise Unauthorized("The request you have made requires authentication.")
+        raise Unauthorized(NO_ENTRY)
 
     def exchange(self, token_id: str, *, scoped: bool = True) -> Token:
         """A new token for an old one, which ends no later.
@@ -119,7 +121,7 @@ class Identity:
         """
         token = self._tokens.get(token_id or "")
         if token is None or token.expires_at <= self._clock.time():
-            raise Unauthorized("The request you have made requires authentication.")
+            raise Unauthorized(NO_ENTRY)
         return token
 
     def revoke(self, token_id: str) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
+from collections.abc import Sequence
+from functools import partial
 from importlib import metadata
 
 import grpc
 
 from inference import grpc_service_pb2 as pb
 from inference import grpc_service_pb2_grpc
+from trimtab_scoring.asking import Engines
+from trimtab_scoring.columns import Column, columns_of
 from trimtab_scoring.engine import ScoringEngine
-from trimtab_scoring.registry import EngineNotFound, EngineRegistry
+from trimtab_scoring.registry import EngineNotFound
 from trimtab_scoring.scores import score_batch
-from trimtab_scoring.tensors import FEATURES, SCORES, read_rows, write_scores
+from trimtab_scoring.tensors import COLUMNS, FEATURES, SCORES, UNITS, read_request, write_scores
 
 VERSION = "1"
 """Every engine has one version; a new version of a model is a new name (B-314)."""
@@ -24,8 +28,8 @@ _ANY_SIZE = -1
 class InferenceServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
     """Answers unmodified KServe and Triton clients."""
 
-    def __init__(self, registry: EngineRegistry) -> None:
-        self._registry = registry
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
 
     async def ServerLive(  # noqa: N802, the protocol's name
         self,
@@ -50,7 +54,7 @@ class InferenceServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
     ) -> pb.ModelReadyResponse:
         """Whether there is such an engine."""
         try:
-            self._engine(request.name, request.version)
+            await self._engine(request.name, request.version)
         except EngineNotFound:
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)
@@ -72,37 +76,33 @@ class InferenceServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
         request: pb.ModelMetadataRequest,
         context: grpc.aio.ServicerContext[pb.ModelMetadataRequest, pb.ModelMetadataResponse],  # noqa: ARG002, errors are raised
     ) -> pb.ModelMetadataResponse:
-        """Input and output of one engine, as batches of rows."""
-        engine = self._engine(request.name, request.version)
-        tensor = pb.ModelMetadataResponse.TensorMetadata
+        """Input and output of one engine, as batches of rows, with the names and units of columns."""
+        engine = await self._engine(request.name, request.version)
+        columns = columns_of(engine)
         return pb.ModelMetadataResponse(
             name=engine.name,
             versions=[VERSION],
             platform=PLATFORM,
-            inputs=[
-                tensor(
-                    name=FEATURES,
-                    datatype="FP64",
-                    shape=[_ANY_SIZE, engine.n_features or _ANY_SIZE],
-                )
-            ],
-            outputs=[tensor(name=SCORES, datatype="FP64", shape=[_ANY_SIZE, engine.n_scores])],
+            inputs=[_tensor(FEATURES, engine.n_features, columns.features)],
+            outputs=[_tensor(SCORES, engine.n_scores, columns.scores)],
+            parameters={
+                key: pb.InferParameter(string_param=text) for key, text in columns.metadata.items()
+            },
         )
 
     async def ModelInfer(  # noqa: N802, the protocol's name
         self,
         request: pb.ModelInferRequest,
-        context: grpc.aio.ServicerContext[pb.ModelInferRequest, pb.ModelInferResponse],  # noqa: ARG002, errors are raised
+        context: grpc.aio.ServicerContext[pb.ModelInferRequest, pb.ModelInferResponse],
     ) -> pb.ModelInferResponse:
         """Scores of each row, raw when the request came raw."""
-        engine = self._engine(request.model_name, request.model_version)
-        rows, batched = read_rows(request)
-        scores = await asyncio.to_thread(score_batch, engine, rows)
+        engine = await self._engine(request.model_name, request.model_version)
+        asked = read_request(engine, request)
+        scores = await self._engines.run(engine, partial(score_batch, engine, asked.rows), context)
         response = pb.ModelInferResponse(
             model_name=engine.name, model_version=VERSION, id=request.id
         )
-        raw = bool(request.raw_input_contents)
-        write_scores(response, scores, batched=batched, raw=raw)
+        write_scores(response, engine, asked, scores, raw=bool(request.raw_input_contents))
         return response
 
     async def RepositoryIndex(  # noqa: N802, the protocol's name
@@ -115,14 +115,31 @@ class InferenceServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
         return pb.RepositoryIndexResponse(
             models=[
                 index(name=engine.name, version=VERSION, state="READY")
-                for engine in self._registry.list()
+                for engine in await self._engines.list()
             ]
         )
 
-    def _engine(self, name: str, version: str) -> ScoringEngine:
-        engine = self._registry.get(name)
+    async def _engine(self, name: str, version: str) -> ScoringEngine:
+        engine = await self._engines.get(name)
         if version not in ("", VERSION):
             raise EngineNotFound(
                 f"Scoring engine {name} has no version {version!r}; its only version is {VERSION}."
             )
         return engine
+
+
+def _tensor(
+    name: str, size: int | None, columns: Sequence[Column]
+) -> pb.ModelMetadataResponse.TensorMetadata:
+    texts = {
+        COLUMNS: json.dumps([column.name for column in columns]),
+        UNITS: json.dumps([column.unit for column in columns]),
+    }
+    return pb.ModelMetadataResponse.TensorMetadata(
+        name=name,
+        datatype="FP64",
+        shape=[_ANY_SIZE, size or _ANY_SIZE],
+        parameters={key: pb.InferParameter(string_param=text) for key, text in texts.items()}
+        if columns
+        else {},
+    )

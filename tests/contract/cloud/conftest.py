@@ -16,8 +16,9 @@ from pathlib import Path
 import openstack
 import pytest
 import yaml
-from cloud_places import FAKE, REAL
-from real_cloud import RealCloud
+from cloud_places import FAKE, REAL, image_of
+from cloud_users import ROLES, entry_of, small_users
+from real_cloud import OURS, RealCloud
 
 from trimtab_fakecloud import CloudSpec, running_fakecloud
 
@@ -110,17 +111,27 @@ def entry(request, place):
     """A user's entry of clouds.yaml, changed where the test says so."""
     if place == FAKE:
         return request.getfixturevalue("cloud").entry
-    clouds = yaml.safe_load(
-        (request.getfixturevalue("reference") / "cloud" / "clouds.yaml").read_text()
-    )["clouds"]
+    clouds = request.getfixturevalue("real_clouds")
 
     def of(user):
-        if user not in REAL_USERS:
-            pytest.skip(f"the real cloud has no user {user}")
-        given = clouds[REAL_USERS[user]]
+        given = clouds[REAL_USERS.get(user, user)]
         return {"auth": dict(given["auth"]), "region_name": given["region_name"]}
 
     return of
+
+
+@pytest.fixture(scope="session")
+def real_clouds(reference):
+    """Entries of clouds.yaml of the real cloud, with users like the fake one's small ones."""
+    clouds = yaml.safe_load((reference / "cloud" / "clouds.yaml").read_text())["clouds"]
+    admin = clouds["devcloud"]
+    with (
+        openstack.connection.Connection(
+            auth=admin["auth"], region_name=admin["region_name"]
+        ) as connection,
+        small_users(connection),
+    ):
+        yield clouds | {role: entry_of(role, admin) for role in ROLES}
 
 
 @pytest.fixture(scope="session")
@@ -189,6 +200,21 @@ def active(conn, place):
     if place == FAKE:
         return next(s for s in conn.compute.servers(all_projects=True) if s.status == "ACTIVE")
     return conn.compute.get_server(RealCloud(conn).pool(1)[0])
+
+
+@pytest.fixture
+def members_server(conn, login, place, eventually):
+    """An ACTIVE server in the project of the user `member`."""
+    compute = login("member").compute
+    if place == FAKE:
+        return next(s for s in compute.servers() if s.status == "ACTIVE")
+    image, flavor = image_of(conn), next(f for f in conn.compute.flavors() if f.name == "m1.tiny")
+    made = compute.create_server(
+        name=f"{OURS}member", image_id=image, flavor_id=flavor.id, networks="none"
+    )
+    return eventually(
+        lambda: (s := conn.compute.get_server(made.id)).status == "ACTIVE" and s,
+    )
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_a_wrong_password_is_refused(login):
 
 
 def test_a_project_without_a_role_is_refused(login):
-    with pytest.raises(sdk.SDKException, match="no access"):
+    with pytest.raises(sdk.SDKException, match="requires authentication"):
         login("member", project_name="admin").authorize()
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 
 import openstack
 import pytest
+from cloud_places import image_of
 
 from trimtab_common.domain.errors import NotFound
+from trimtab_common.openstack.cinder import Cinder
+from trimtab_common.openstack.ironic import Ironic
+from trimtab_common.openstack.keystone import Keystone
 from trimtab_common.openstack.nova import Nova
 from trimtab_common.openstack.placement import Placement
 from trimtab_common.openstack.session import CloudSession
@@ -120,3 +125,151 @@ async def test_inventories_of_a_host(session, conn):
         assert row.ratio == said.allocation_ratio
     with pytest.raises(NotFound):
         await Placement(session).inventories(str(uuid.uuid4()))
+
+
+# -- server groups ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def group(conn):
+    """A server group of our own, gone after the test."""
+    body = {"name": "tt-apart", "policy": "anti-affinity", "rules": {"max_server_per_host": 2}}
+    made = conn.compute.post(
+        "/os-server-groups", json={"server_group": body}, microversion="2.64"
+    ).json()["server_group"]
+    yield made
+    conn.compute.delete(f"/os-server-groups/{made['id']}")
+
+
+@pytest.mark.req("C-037")
+async def test_server_groups_of_all_projects(nova, group):
+    (row,) = [row for row in await nova.server_groups() if row.uuid == group["id"]]
+    assert (row.name, row.policy, row.max_per_host) == ("tt-apart", "anti-affinity", 2)
+    assert (row.members, row.project_id) == (frozenset(), group["project_id"])
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"name": "x", "policy": "nope"}, "is not one of"),
+        (
+            {"name": "x", "policy": "affinity", "rules": {"max_server_per_host": 2}},
+            "Only anti-affinity policy supports rules.",
+        ),
+        ({"policy": "affinity"}, "'name' is a required property"),
+    ],
+)
+def test_a_server_group_that_cannot_be_is_refused(conn, body, words):
+    answer = conn.compute.post(
+        "/os-server-groups", json={"server_group": body}, microversion="2.64"
+    )
+    assert (answer.status_code, words in answer.text) == (400, True)
+
+
+def test_a_server_group_that_is_gone_is_not_found(conn, group):
+    assert conn.compute.delete(f"/os-server-groups/{group['id']}").status_code == 204
+    answer = conn.compute.get(f"/os-server-groups/{group['id']}", microversion="2.64")
+    assert answer.status_code == 404
+
+
+@pytest.mark.fake_only
+async def test_a_server_joins_the_group_that_its_hints_name_and_leaves_by_its_deletion(
+    nova, conn, group, eventually
+):
+    server = {
+        "name": "tt-grouped",
+        "flavorRef": next(iter(conn.compute.flavors())).id,
+        "imageRef": image_of(conn),
+        "networks": "none",
+    }
+    hints = {"server": server, "os:scheduler_hints": {"group": group["id"]}}
+    made = conn.compute.post("/servers", json=hints, microversion="2.64").json()["server"]["id"]
+    (row,) = [row for row in await nova.server_groups() if row.uuid == group["id"]]
+    assert row.members == {made}
+    shown = conn.compute.get(f"/servers/{made}", microversion="2.100").json()["server"]
+    assert shown["scheduler_hints"] == {"group": group["id"]}
+    assert shown["server_groups"] == [group["id"]]
+    conn.compute.delete_server(made)
+    eventually(lambda: conn.compute.get(f"/servers/{made}").status_code == 404)
+    (row,) = [row for row in await nova.server_groups() if row.uuid == group["id"]]
+    assert row.members == frozenset()
+
+
+# -- block storage ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cinder(session):
+    return Cinder(session)
+
+
+@pytest.mark.req("C-167")
+async def test_volume_services_pools_and_types(cinder, conn):
+    services = {row.host: row for row in await cinder.services()}
+    shown = {s.host: s for s in conn.block_storage.services(binary="cinder-volume")}
+    assert services.keys() == shown.keys() == {"storage@fast", "storage@slow"}
+    for host, row in services.items():
+        said = shown[host]
+        assert (row.up, row.enabled) == (said.state == "up", said.status == "enabled")
+        assert row.zone == said.availability_zone
+    pools = {row.name: row.capabilities for row in await cinder.pools()}
+    assert pools.keys() == {"storage@fast#pool0", "storage@fast#pool1", "storage@slow#pool0"}
+    for name, said in pools.items():
+        assert said["volume_backend_name"] == name.partition("@")[2].partition("#")[0]
+        assert said["total_capacity_gb"] > 0
+        assert float(said["max_over_subscription_ratio"]) == 1.5
+    types = {row.name: row.extra_specs for row in await cinder.volume_types()}
+    assert types["fast"] == {"volume_backend_name": "fast"}
+    assert types["slow"] == {"volume_backend_name": "slow"}
+
+
+@pytest.mark.req("C-167")
+async def test_volumes_of_all_projects(cinder, conn, eventually):
+    made = conn.block_storage.create_volume(size=1, name="tt-volume", volume_type="fast")
+    try:
+        eventually(lambda: conn.block_storage.get_volume(made.id).status == "available")
+        read = {row.uuid: row for row in await cinder.volumes()}
+        shown = {v.id: v for v in conn.block_storage.volumes(all_projects=True)}
+        assert read.keys() == shown.keys()
+        row, said = read[made.id], shown[made.id]
+        assert (row.name, row.size_gb, row.status) == ("tt-volume", 1, "available")
+        assert (row.host, row.volume_type) == (said.host, "fast")
+        assert (row.project_id, row.bootable) == (said.project_id, said.is_bootable)
+        assert (row.attachments, row.multiattach) == ((), False)
+        assert await cinder.volume(made.id) == row
+    finally:
+        conn.block_storage.delete_volume(made.id)
+    eventually(lambda: conn.block_storage.get(f"/volumes/{made.id}").status_code == 404)
+    with pytest.raises(NotFound):
+        await cinder.volume(made.id)
+
+
+@pytest.mark.req("C-003", "C-168")
+async def test_keystone_knows_one_service_of_each_kind(session):
+    keystone = Keystone(session)
+    assert await keystone.is_service_enabled("compute")
+    assert not await keystone.is_service_enabled("nothing-of-the-kind")
+
+
+# -- baremetal ----------------------------------------------------------------------------------
+
+
+@pytest.mark.fake_only
+@pytest.mark.req("C-082")
+async def test_machines_with_their_power(session, conn):
+    ironic = Ironic(session)
+    machines = {row.name: row for row in await ironic.machines()}
+    hypervisors = {h.name: h.id for h in conn.compute.hypervisors()}
+    assert machines.keys() == hypervisors.keys()
+    for name, row in machines.items():
+        assert (row.compute_node_id, row.power_state.value) == (hypervisors[name], "on")
+    one = machines["compute-1"]
+    path = f"/nodes/{one.uuid}/states/power"
+    assert conn.baremetal.put(path, json={"target": "power off"}).status_code == 202
+    for _ in range(100):
+        if (await ironic.machine(one.uuid)).power_state.value == "off":
+            break
+        await asyncio.sleep(0.05)
+    assert (await ironic.machine(one.uuid)).power_state.value == "off"
+    with pytest.raises(NotFound):
+        await ironic.machine(str(uuid.uuid4()))

@@ -182,10 +182,13 @@ def test_only_admins_list_all_projects(login):
         list(login("reader").compute.servers(all_projects=True))
 
 
-def test_a_member_sees_its_own_project_without_hosts(login):
+def test_a_member_sees_its_own_project_without_hosts(conn, login, members_server):
     servers = list(login("member").compute.servers())
-    assert len(servers) == 24
+    own = conn.compute.get_server(members_server.id).project_id
+    every = [s for s in conn.compute.servers(all_projects=True) if s.project_id == own]
+    assert {s.id for s in servers} == {s.id for s in every}
     assert {s.compute_host for s in servers} == {None}
+    assert None not in {s.compute_host for s in every}
 
 
 def test_power_states_follow_the_actions(conn, active, eventually):
@@ -209,7 +212,8 @@ def test_starting_a_running_server_is_a_conflict_in_nova_s_words(conn, active):
     }
 
 
-def test_a_lock_stops_members_but_not_admins(conn, login, active):
+def test_a_lock_stops_members_but_not_admins(conn, login, members_server):
+    active = members_server
     conn.compute.lock_server(active.id, locked_reason="mine")
     shown = conn.compute.get_server(active.id)
     assert (shown.is_locked, shown.locked_reason) == (True, "mine")

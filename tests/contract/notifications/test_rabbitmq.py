@@ -7,7 +7,6 @@ and queues have names of their own and are deleted.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import uuid
 from urllib.parse import urlsplit
@@ -16,10 +15,12 @@ import aio_pika
 import httpx
 import openstack
 import pytest
+from broker_proxy import Proxy, eventually
 from notification_builders import SERVER, Desk, a_host, a_server, enveloped, instance_event
 from structlog.testing import capture_logs
 
-from trimtab_collector.compute.reading import ComputeReader, FullRead
+from trimtab_collector.compute.full_read import FullRead
+from trimtab_collector.compute.reading import ComputeReader
 from trimtab_collector.compute.sync import ComputeSync, SyncSettings
 from trimtab_collector.notifications.consumer import Consumer
 from trimtab_collector.notifications.rereads import Rereads
@@ -33,66 +34,6 @@ from trimtab_common.openstack.session import CloudSession, RetryPolicy
 from trimtab_common.runtime.clock import SystemClock
 from trimtab_fakecloud.running import running_fakecloud
 from trimtab_fakecloud.settings import CloudSpec
-
-GARBAGE = b"\x01\x00\x00\x00\x00\x00\x04oops!"
-
-
-async def eventually(is_so, within_s=8.0):
-    """Waits until it is so; fails when it is not in time."""
-    async with asyncio.timeout(within_s):
-        while not is_so():  # noqa: ASYNC110, it looks at what has no event
-            await asyncio.sleep(0.01)
-
-
-class Proxy:
-    """Lets bytes through to the broker, or not."""
-
-    def __init__(self, url):
-        self._broker = urlsplit(url)
-        self._writers = set()
-        self._to_broker = []
-        self._server = None
-        self.is_open = True
-        self.url = ""
-
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        place = self._broker.netloc.rpartition("@")
-        self.url = self._broker._replace(netloc=f"{place[0]}@127.0.0.1:{port}").geturl()
-        return self
-
-    async def __aexit__(self, *_):
-        self._server.close()
-        self.cut()
-
-    def cut(self):
-        """All connections end without a word."""
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-        self._to_broker.clear()
-
-    def provoke(self):
-        """The broker gets what it must not get, and closes the connection by its protocol."""
-        for writer in self._to_broker:
-            writer.write(GARBAGE)
-
-    async def _serve(self, reader, writer):
-        if not self.is_open:
-            writer.transport.abort()
-            return
-        near = reader, writer
-        far = await asyncio.open_connection(self._broker.hostname, self._broker.port)
-        self._writers |= {writer, far[1]}
-        self._to_broker.append(far[1])
-        await asyncio.gather(self._copy(near[0], far[1]), self._copy(far[0], near[1]))
-
-    async def _copy(self, reader, writer):
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-        writer.close()
 
 
 class Bus:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -118,3 +120,49 @@ async def test_without_a_clock_of_the_tests_a_lease_goes_by_the_databases_time(s
             assert abs(drift.total_seconds()) < 5
     finally:
         await own.close()
+
+
+def an_ended_process() -> str:
+    script = "from trimtab_common.runtime import identity; print(identity.owner_name('a', 'h'))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.req("A-116")
+async def test_a_lease_whose_holder_has_ended_is_free_at_once_and_says_so(world):
+    first = await acquire(world.store, an_ended_process())
+    assert not first.taken_early
+    async with world.store.read() as session:
+        assert await session.leases.held("plan", [UUID]) == {}
+    second = await acquire(world.store, "b")
+    assert (second.owner, second.fence, second.taken_early) == ("b", 2, True)
+    async with world.store.write() as session:
+        assert await session.leases.renew(first, 30) is None
+        assert (await session.leases.held("plan", [UUID]))[UUID].fence == second.fence
+
+
+async def test_of_many_that_find_an_ended_holder_one_takes_its_lease(world):
+    await acquire(world.store, an_ended_process())
+
+    async def want(owner):
+        return await world.store.transact(
+            lambda session: session.leases.acquire("plan", UUID, owner, 30)
+        )
+
+    got = await asyncio.gather(*(want(f"owner-{number}") for number in range(8)))
+    assert len([lease for lease in got if lease]) == 1
+
+
+async def test_leases_that_nobody_asked_for_in_a_long_time_are_removed(world):
+    old, kept = UUID.replace("1", "2"), UUID
+    await acquire(world.store, "a", uuid=old)
+    await world.clock.advance(3600)
+    held = await acquire(world.store, "b", uuid=kept)
+    before = world.clock.now() - timedelta(seconds=60)
+    removed = await world.store.transact(lambda session: session.leases.prune(ended_before=before))
+    assert removed == 1
+    async with world.store.write() as session:
+        assert await session.leases.get("plan", old) is None
+        assert await session.leases.get("plan", kept) == held

@@ -18,7 +18,6 @@ async def entries(world):
         return await session.outbox.unpublished(1000)
 
 
-@pytest.mark.req("A-123", "A-124")
 async def test_every_save_of_an_audit_leaves_its_event_in_order(world):
     audit = await world.audit()
     async with world.store.write() as session:
@@ -51,7 +50,6 @@ async def test_every_save_of_an_audit_leaves_its_event_in_order(world):
     assert data(gone.payload)["deleted_at"] is not None
 
 
-@pytest.mark.req("A-123", "A-124")
 async def test_plans_and_actions_tell_each_change_with_the_plan_as_it_is_then(world):
     plan = await world.plan(2)
     async with world.store.write() as session:
@@ -102,7 +100,6 @@ async def test_events_beside_the_saves_carry_their_fault(world):
     assert data((await entries(world))[2].payload)["fault"] == fault
 
 
-@pytest.mark.req("A-117")
 async def test_a_service_that_fails_is_told_with_warn(world):
     async with world.store.write() as session:
         service = await session.services.beat("watcher-applier", "node-2")
@@ -139,7 +136,6 @@ async def test_published_rows_are_not_seen_again_and_go_when_old(world):
         assert await session.outbox.unpublished(10) == [second]
 
 
-@pytest.mark.req("A-119")
 @pytest.mark.parametrize(("level", "expected"), [("", []), ("error", ["action.execution.error"])])
 async def test_below_the_notification_level_nothing_is_kept(world, database_url, level, expected):
     plan = await world.plan(1)

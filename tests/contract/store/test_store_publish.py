@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from trimtab_common.domain.errors import AlreadyExists, Bug, Conflict, NotFound
-from trimtab_common.domain.lifecycle import PlanState
+from trimtab_common.domain.lifecycle import Actor, PlanState
 from trimtab_common.store import Query, sweeps, tables
 from trimtab_common.store.publish import ROWS_PER_TRANSACTION, publish_plan
 
@@ -200,9 +200,32 @@ async def test_a_plan_without_actions_is_published_succeeded(world):
 async def test_what_a_dead_process_left_of_a_cancellation_is_finished(world):
     plan = await world.plan(3)
     async with world.store.write() as session:
-        table = tables.action_plans
-        await session.execute(
-            sa.update(table).where(table.c.uuid == plan.uuid).values(state="CANCELLED")
-        )
+        await session.action_plans.transition(plan.uuid, to=PlanState.CANCELLED, actor=Actor.API)
     assert await world.store.sweep_actions() == 3
     assert await world.store.sweep_actions() == 0
+
+
+async def test_what_a_dead_process_left_of_a_deletion_is_finished(world):
+    plan = await world.plan(3)
+    async with world.store.write() as session:
+        await session.action_plans.soft_delete(plan.uuid)
+        session.work_after_commit.clear()  # the process dies here
+    assert await world.store.sweep_actions() == 3
+    assert await world.store.sweep_actions() == 0
+
+
+async def test_the_sweep_looks_at_no_plan_that_is_done_with(world):
+    for _ in range(3):
+        plan = await world.plan(2)
+        async with world.store.write() as session:
+            await session.action_plans.soft_delete(plan.uuid)
+    cancelled = await world.plan(2)
+    async with world.store.write() as session:
+        await session.action_plans.transition(
+            cancelled.uuid, to=PlanState.CANCELLED, actor=Actor.API
+        )
+    await world.store.cancel_actions_of_plan(cancelled.uuid, Actor.API)
+    table = tables.action_plans
+    async with world.store.read() as session:
+        query = sa.select(table.c.id).where(table.c.actions_follow == sa.true())
+        assert (await session.execute(query)).all() == []

@@ -50,3 +50,10 @@ def test_a_known_path_with_another_method_names_those_that_work():
     assert caught.value.allowed == ("DELETE", "GET", "PATCH")
     with pytest.raises(faults.RouteNotFound):
         find("GET", ("audits", "x", "detail"))
+
+
+@pytest.mark.req("A-016")
+def test_the_detailed_list_is_no_resource_of_that_name():
+    with pytest.raises(faults.MethodNotAllowed) as caught:
+        find("PATCH", ("audits", "detail"))
+    assert caught.value.allowed == ("GET",)

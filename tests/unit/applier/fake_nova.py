@@ -10,7 +10,13 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from trimtab_common.domain.errors import Conflict, InvalidArgument, NotFound, Unavailable
+from trimtab_common.domain.errors import (
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    TrimtabError,
+    Unavailable,
+)
 from trimtab_common.openstack.nova_writes import (
     MigrationView,
     OutcomeUnknown,
@@ -48,6 +54,7 @@ class FakeNova:
         """Of the next writes: "before" (Nova never got it) or "after" (it did)."""
         self.bulk_reads = 0
         self.down = False
+        self.unusable: TrimtabError | None = None
 
     def add_hosts(self, *names: str) -> None:
         for name in names:
@@ -65,6 +72,15 @@ class FakeNova:
         return [move for move in self.moves if move.server == uuid]
 
     # reads
+
+    async def check(self) -> None:
+        if self.unusable is not None:
+            raise self.unusable
+
+    async def changed_servers(self, *, since: datetime) -> Mapping[str, ServerView]:
+        del since
+        self._tick()
+        return dict(self.all)
 
     async def server(self, uuid: str) -> ServerView | None:
         self._tick()
@@ -90,6 +106,10 @@ class FakeNova:
 
     async def hypervisor_host(self, uuid: str) -> str | None:
         return uuid.removeprefix("hypervisor-") if uuid.startswith("hypervisor-") else None
+
+    async def servers_on(self, host: str) -> int:
+        self._check_up()
+        return sum(server.host == host for server in self.all.values())
 
     async def flavor_id(self, ident: str) -> str | None:
         return ident if ident in self.flavors.values() else self.flavors.get(ident)
@@ -137,6 +157,14 @@ class FakeNova:
             self._set(server, status="SHUTOFF", vm_state="stopped")
 
         self._write("stop", server, stop)
+
+    async def start(self, server: str) -> None:
+        def start() -> None:
+            if self._known(server).vm_state != "stopped":
+                raise Conflict("Cannot 'start' instance while it is not in vm_state stopped")
+            self._set(server, status="ACTIVE", vm_state="active")
+
+        self._write("start", server, start)
 
     async def set_service_status(
         self, service: str, *, enabled: bool, reason: str | None

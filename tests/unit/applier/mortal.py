@@ -68,6 +68,7 @@ class MortalNova:
         "confirm_resize",
         "abort_live_migration",
         "stop",
+        "start",
         "set_service_status",
     )
 

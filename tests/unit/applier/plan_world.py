@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
 from collections.abc import Awaitable, Iterable
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, ClassVar, TypeVar
 
 from fake_nova import FakeNova
-from memory_store import MemoryStore
+from timed_store import TimedStore
 
 from trimtab_applier.actions import ActionTypes, load_action_types
 from trimtab_applier.context import RunParts
@@ -16,11 +20,12 @@ from trimtab_applier.lease import LeaseKeeper
 from trimtab_applier.moves import MoveWatcher
 from trimtab_applier.plan_run import PlanRun
 from trimtab_applier.settings import ApplierSettings
-from trimtab_common.domain.lifecycle import ActionState, Actor, PlanState
-from trimtab_common.domain.records import Action, ActionPlan
+from trimtab_common.domain.lifecycle import ActionState, Actor, AuditType, PlanState
+from trimtab_common.domain.records import Action, ActionPlan, Audit, Goal, Strategy
 from trimtab_common.runtime.clock import FakeClock
 
 T = TypeVar("T")
+AUDIT = "33333333-0000-4000-8000-000000000000"
 PLAN = "11111111-0000-4000-8000-000000000000"
 
 
@@ -44,13 +49,15 @@ def migrate(
 
 
 class World:
-    """One store, one clock, any number of runners."""
+    """One store, one clock, any number of runners. `plan` opens the store."""
 
     step_s = 0.25
+    open_ones: ClassVar[list[World]] = []
 
     def __init__(self, **settings: Any) -> None:
         self.clock = FakeClock()
-        self.store: Any = MemoryStore(self.clock)
+        self.store: Any = None
+        self._first_event = 0
         self.nova: Any = FakeNova(self.clock)
         self.settings = ApplierSettings(host="applier-1", **{"max_workers": 4, **settings})
         self.types: ActionTypes = load_action_types()
@@ -61,26 +68,48 @@ class World:
         parents: dict[int, Iterable[int | str]] | None = None,
         state: PlanState = PlanState.PENDING,
         strategy: str = "dummy",
+        facts: dict[int, dict[str, Any]] | None = None,
     ) -> None:
         """Stores one plan whose n-th step has the uuid `uuid_of(n)`."""
+        self.store = await TimedStore.open(self.clock)
+        self.open_ones.append(self)
         async with self.store.write() as session:
-            await session.action_plans.create(
-                ActionPlan(
-                    uuid=PLAN, audit_id=1, strategy_id=1, state=state, strategy_name=strategy
+            goal = await session.goals.create(Goal(uuid=AUDIT, name="g", display_name="g"))
+            made_by = await session.strategies.create(
+                Strategy(uuid=AUDIT, name=strategy, display_name="s", goal_id=goal.id)
+            )
+            audit = await session.audits.create(
+                Audit(
+                    uuid=AUDIT,
+                    name="a",
+                    audit_type=AuditType.ONESHOT,
+                    goal_id=goal.id,
+                    strategy_id=made_by.id,
                 )
+            )
+            plan = await session.action_plans.create(
+                ActionPlan(uuid=PLAN, audit_id=audit.id, strategy_id=made_by.id, state=state)
             )
             for number, (kind, parameters) in enumerate(steps):
                 own = (parents or {}).get(number, ())
                 await session.actions.create(
                     Action(
                         uuid=uuid_of(number),
-                        action_plan_id=1,
-                        action_plan_uuid=PLAN,
+                        action_plan_id=plan.id,
                         action_type=kind,
                         input_parameters=parameters,
                         parents=tuple(p if isinstance(p, str) else uuid_of(p) for p in own),
+                        facts=(facts or {}).get(number),
                     )
                 )
+        (newest,) = self._rows("SELECT max(id) AS id FROM outbox")
+        self._first_event = newest.id
+
+    async def close(self) -> None:
+        """Ends the store."""
+        if self in self.open_ones:
+            self.open_ones.remove(self)
+            await self.store.close()
 
     async def runner(
         self, owner: str = "a", *, store: Any = None, nova: Any = None
@@ -125,11 +154,9 @@ class World:
             await self.let_run()
             await self.clock.advance(step_s)
 
-    @staticmethod
-    async def let_run() -> None:
+    async def let_run(self) -> None:
         """Everything that is ready runs."""
-        for _ in range(60):
-            await asyncio.sleep(0)
+        await self.store.settle()
 
     async def request_cancel(self) -> None:
         """What the api does."""
@@ -137,15 +164,41 @@ class World:
             await session.action_plans.transition(PLAN, to=PlanState.CANCELLING, actor=Actor.API)
 
     @property
-    def the_plan(self) -> ActionPlan:
-        return self.store.tables.plans[PLAN]
+    def the_plan(self) -> Any:
+        """The plan's row."""
+        (row,) = self._rows("SELECT * FROM action_plans")
+        row.state = PlanState(row.state)
+        return row
 
-    def action(self, number: int) -> Action:
-        return self.store.tables.actions[uuid_of(number)]
+    def action(self, number: int) -> Any:
+        """One action's row."""
+        (row,) = self._rows("SELECT * FROM actions WHERE uuid = ?", uuid_of(number))
+        row.state = ActionState(row.state)
+        row.result = row.result and json.loads(row.result)
+        return row
 
     @property
     def states(self) -> list[ActionState]:
-        return [action.state for action in self.store.tables.actions.values()]
+        return [ActionState(row.state) for row in self._rows("SELECT state FROM actions")]
 
     def events(self, prefix: str = "") -> list[str]:
-        return [name for name, _ in self.store.tables.events if name.startswith(prefix)]
+        """What was announced since the plan was stored."""
+        rows = self._rows("SELECT event_type FROM outbox WHERE id > ?", self._first_event)
+        return [row.event_type for row in rows if row.event_type.startswith(prefix)]
+
+    @property
+    def lease_left_s(self) -> float:
+        """How long nobody else can take the plan; 0 when it is free."""
+        rows = self._rows("SELECT until_at FROM leases WHERE owner != ''")
+        if not rows:
+            return 0.0
+        until = datetime.fromisoformat(rows[0].until_at).replace(tzinfo=UTC)
+        return max(0.0, (until - self.clock.now()).total_seconds())
+
+    def _rows(self, statement: str, *values: Any) -> list[Any]:
+        connection = sqlite3.connect(self.store.path)
+        try:
+            connection.row_factory = sqlite3.Row
+            return [SimpleNamespace(**dict(row)) for row in connection.execute(statement, values)]
+        finally:
+            connection.close()

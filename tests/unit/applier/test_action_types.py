@@ -55,4 +55,7 @@ def test_descriptions_are_those_that_clients_know():
         "sleep": "Wait for a given interval in seconds.",
         "nop": "Logging a NOP message",
         "stop": "Stop a VM instance",
+        "start": "Start a VM instance",
+        "volume_migrate": "Moving a volume to destination_node or destination_type",
+        "change_node_power_state": "Compute node power on/off through Ironic or MaaS.",
     }

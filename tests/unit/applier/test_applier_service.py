@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from fake_nova import FakeNova
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from plan_world import nop
 from real_parts import actions_of, eventually, plan_of, publish, sqlite_store
 
@@ -13,7 +16,7 @@ from trimtab.applier.v1 import applier_pb2, applier_pb2_grpc
 from trimtab_applier.graph import ExecutionRule
 from trimtab_applier.main import NAME, build
 from trimtab_applier.settings import GROUPS, ApplierSettings, OnRestart, from_conf
-from trimtab_common.domain.errors import FailedPrecondition
+from trimtab_common.domain.errors import FailedPrecondition, Unavailable
 from trimtab_common.domain.lifecycle import ActionState, PlanState
 from trimtab_common.runtime.channels import open_channel
 from trimtab_common.runtime.clock import SystemClock
@@ -112,3 +115,55 @@ def test_the_defaults_are_watchers(tmp_path: Path):
 def test_settings_that_cannot_work_are_refused(tmp_path: Path, text: str):
     with pytest.raises(FailedPrecondition):
         settings_of(tmp_path, text)
+
+
+APPLIER = "trimtab.applier.v1.ApplierService"
+
+
+@asynccontextmanager
+async def served(store, nova):
+    common = CommonSettings(host="node-1", applier="127.0.0.1:0", metrics_offset=0)
+    settings = ApplierSettings(host="node-1", sweep_every_s=0.1)
+    service = await build(common, settings, store=store, nova=nova)
+    await service.start()
+    channel = open_channel(f"127.0.0.1:{service.bound_port}")
+    health = health_pb2_grpc.HealthStub(channel)
+
+    async def says(status: int) -> bool:
+        request = health_pb2.HealthCheckRequest(service=APPLIER)
+        return (await health.Check(request, timeout=5)).status == status
+
+    try:
+        yield service, says
+    finally:
+        await channel.close()
+        await service.stop()
+
+
+@pytest.mark.req("B-231", "C-163")
+async def test_on_a_nova_that_is_too_old_nothing_is_begun_and_the_process_ends(store):
+    nova = FakeNova(SystemClock())
+    nova.unusable = FailedPrecondition("Nova offers microversion 2.53, 2.56 or newer is needed.")
+    async with served(store, nova) as (service, says):
+        plan = await publish(store, [nop()])
+        await asyncio.wait_for(service.stopping.wait(), 30)
+        assert service.given_up is nova.unusable
+        await eventually(lambda: says(health_pb2.HealthCheckResponse.NOT_SERVING))
+        assert (await plan_of(store, plan)).state is PlanState.PENDING
+
+
+async def test_while_nova_does_not_answer_plans_wait_and_health_says_so(store):
+    nova = FakeNova(SystemClock())
+    nova.unusable = Unavailable("compute versions: no answer")
+    async with served(store, nova) as (service, says):
+        plan = await publish(store, [nop()])
+        await eventually(lambda: says(health_pb2.HealthCheckResponse.NOT_SERVING))
+        assert (await plan_of(store, plan)).state is PlanState.PENDING
+        nova.unusable = None
+        await eventually(lambda: says(health_pb2.HealthCheckResponse.SERVING))
+
+        async def is_done() -> bool:
+            return (await plan_of(store, plan)).state is PlanState.SUCCEEDED
+
+        await eventually(is_done)
+        assert service.given_up is None

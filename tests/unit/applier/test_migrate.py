@@ -94,6 +94,43 @@ async def test_a_migration_that_never_ends_fails_after_the_time_limit(cloud: Wor
     assert 900 <= cloud.clock.monotonic() <= 905
 
 
+@pytest.mark.parametrize(("host", "state"), [("h1", FAILED), ("h2", DONE)])
+async def test_a_migration_whose_record_outlives_it_is_not_waited_for(cloud: World, host, state):
+    """A compute that died leaves it `queued` for ever; the server alone tells what became of it."""
+    cloud.nova.move_s = 10_000
+    await cloud.plan(migrate("s0", "h1", "h2"))
+    runner, _ = await cloud.runner()
+    running = asyncio.ensure_future(runner.run())
+    await cloud.passes(5)
+    cloud.nova.moves[0].status = "queued"
+    cloud.nova.all["s0"] = dataclasses.replace(
+        cloud.nova.all["s0"], task_state=None, status="ACTIVE", host=host
+    )
+    await cloud.passes(60)
+    await cloud.until(running)
+    assert cloud.states == [state]
+    if state is FAILED:
+        assert cloud.action(0).status_message == (
+            "Action failed in execute: Instance s0 is on h1, not on h2; Nova shows 1 is queued"
+        )
+
+
+async def test_a_server_that_is_idle_for_a_moment_is_still_followed(cloud: World):
+    cloud.nova.move_s = 100
+    await cloud.plan(migrate("s0", "h1", "h2"))
+    runner, _ = await cloud.runner()
+    running = asyncio.ensure_future(runner.run())
+    await cloud.passes(5)
+    moving = cloud.nova.all["s0"]
+    cloud.nova.all["s0"] = dataclasses.replace(moving, task_state=None)
+    await cloud.passes(15)
+    cloud.nova.all["s0"] = moving
+    await cloud.passes(60)
+    assert cloud.states == [ActionState.ONGOING]
+    await cloud.until(running)
+    assert cloud.states == [DONE]
+
+
 async def test_a_lost_answer_is_looked_for_and_not_asked_twice(cloud: World):
     cloud.nova.lose_answers = ["after"]
     await cloud.plan(migrate("s0", "h1", "h2"))
@@ -161,13 +198,14 @@ async def test_what_nova_does_not_tell_says_nothing_about_a_running_move(cloud: 
 
 async def test_a_store_that_is_away_leaves_a_running_move_to_the_next_run(cloud: World):
     """The confirmation needs a longer lease, and the lease the store."""
+    cloud.nova.move_s = 12
     await cloud.plan(migrate("s0", "h1", "h2", kind="cold"))
     runner, keeper = await cloud.runner()
     running = asyncio.ensure_future(runner.run())
     await cloud.passes(5)
     assert cloud.states == [ActionState.ONGOING]
     cloud.store.failures_ahead = 1_000
-    await cloud.passes(14)
+    await cloud.passes(6.5)
     cloud.store.failures_ahead = 1  # back just after the confirmation needed it
     await cloud.passes(3)
     with pytest.raises(BaseExceptionGroup):

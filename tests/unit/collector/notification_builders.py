@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import uuid
+from datetime import UTC, datetime
 
 from trimtab_collector.live_model import Delta, LiveModel
 from trimtab_collector.notifications.inbox import Inbox
@@ -36,8 +37,11 @@ def a_message(event_type, kind, data, **fields):
     } | fields
 
 
-def instance_event(event_type, host="a", *, server=SERVER, vcpus=1, state="active", **fields):
+def instance_event(
+    event_type, host="a", *, server=SERVER, vcpus=1, state="active", task_state=None, **fields
+):
     data = {
+        "task_state": task_state,
         "uuid": server,
         "tenant_id": "p",
         "display_name": "vm",
@@ -46,7 +50,7 @@ def instance_event(event_type, host="a", *, server=SERVER, vcpus=1, state="activ
         "state": state,
         "locked": False,
         "image_uuid": "i",
-        "metadata": {},
+        "metadata": fields.pop("metadata", {}),
         "created_at": "2026-01-01T00:00:00Z",
         "flavor": {
             "nova_object.name": "FlavorPayload",
@@ -77,6 +81,15 @@ def aggregate_event(event_type, number, *, hosts=(), name="racks", **metadata):
     return a_message(event_type, "AggregatePayload", data, publisher_id="nova-api:a")
 
 
+GROUP = "788608ec-ebdc-45c5-bc7f-e5f24ab92c80"
+
+
+def group_event(event_type, *members, policy="anti-affinity", **fields):
+    data = {"uuid": GROUP, "name": "apart", "policy": policy, "policies": [policy]}
+    data |= {"members": list(members), "rules": fields.pop("rules", {}), "project_id": "p"}
+    return a_message(event_type, "ServerGroupPayload", data, publisher_id="nova-api:a", **fields)
+
+
 def a_host(name, **fields):
     return HostRow(
         uuid=str(uuid.uuid5(uuid.NAMESPACE_DNS, name)),
@@ -92,10 +105,10 @@ def a_server(key=SERVER, hostname="a", **fields):
 class Desk:
     """An inbox on a built model of these rows."""
 
-    def __init__(self, *rows, built=True, extended=False):
-        self.clock = FakeClock()
+    def __init__(self, *rows, built=True, extended=False, **options):
+        self.clock = FakeClock(datetime(2027, 1, 1, tzinfo=UTC))  # after all events of tests
         self.live = LiveModel(self.clock)
-        self.inbox = Inbox(self.live, self.clock, extended=extended)
+        self.inbox = Inbox(self.live, self.clock, extended=extended, **options)
         changes = [UpsertHost(r) if isinstance(r, HostRow) else UpsertServer(r) for r in rows]
         self.live.publish([Delta(changes=changes, cause="sync")])
         if built:

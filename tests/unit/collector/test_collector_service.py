@@ -7,12 +7,14 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 
+import grpc.aio
 import httpx
 import numpy as np
 import openstack
 import pytest
 
-from trimtab.model.v1 import metrics_pb2, metrics_pb2_grpc
+from trimtab.model.v1 import metrics_pb2, metrics_pb2_grpc, model_pb2, model_pb2_grpc
+from trimtab_collector.datasources.selection import DatasourceConfigConflict
 from trimtab_collector.main import NAME, build, main
 from trimtab_collector.settings import GROUPS, CollectorSettings
 from trimtab_common.domain.errors import FailedPrecondition, InvalidArgument
@@ -20,7 +22,7 @@ from trimtab_common.openstack.connect import connector
 from trimtab_common.runtime.channels import open_channel
 from trimtab_common.runtime.settings import load
 from trimtab_common.wire import metrics_codec
-from trimtab_common.wire.replica import ModelReplica
+from trimtab_common.wire.replica import ElementReplica, ModelReplica
 from trimtab_fakecloud.running import running_fakecloud
 from trimtab_fakecloud.settings import CloudSpec
 
@@ -37,7 +39,7 @@ def test_the_defaults_are_watchers(tmp_path):
     assert (own.sync.period_s, own.sync.poll_interval_s) == (3600, 2.0)
     assert (own.retry.retries, own.retry.interval_s) == (10, 1)
     assert (own.read_timeout_s, own.extended) == (600, False)
-    assert (own.datasources, own.prometheus) == ((), None)
+    assert (own.datasources.order, own.datasources.prometheus) == ((), None)
 
 
 @pytest.mark.req("C-016", "C-152")
@@ -60,16 +62,84 @@ path = /values.json
 """,
     )
     assert (own.retry.retries, own.sync.period_s, own.extended) == (4, 60, True)
-    assert (own.prometheus.host, own.prometheus.port) == ("prom", 9999)
-    assert own.prometheus.fqdn_label == "node"
-    assert own.datasources == ("static", "prometheus")
+    assert (own.datasources.prometheus.host, own.datasources.prometheus.port) == ("prom", 9999)
+    assert own.datasources.prometheus.fqdn_label == "node"
+    assert own.datasources.order == ("static", "prometheus")
 
 
 @pytest.mark.req("C-132")
 def test_the_order_of_datasources_is_the_operators(tmp_path):
     text = "[watcher_datasources]\ndatasources = gnocchi, prometheus\n"
+    with pytest.raises(InvalidArgument, match=r"prometheus_client\] host"):
+        settings_of(tmp_path, text)
+    _, _, own = settings_of(tmp_path, text + "[prometheus_client]\nhost = p\n")
+    assert own.datasources.order == ("gnocchi", "prometheus")
+
+
+@pytest.mark.req("C-135")
+def test_prometheus_and_aetos_together_stop_the_start(tmp_path):
+    text = "[watcher_datasources]\ndatasources = aetos, prometheus\n[prometheus_client]\nhost = p\n"
+    with pytest.raises(DatasourceConfigConflict):
+        settings_of(tmp_path, text)
+
+
+@pytest.mark.req("C-144", "C-153")
+def test_gnocchi_and_aetos_are_found_by_interface_and_region(tmp_path):
+    text = """
+[gnocchi_client]
+endpoint_type = internalURL
+region_name = two
+[aetos_client]
+interface = adminURL
+region_name = one
+fqdn_label = node
+instance_uuid_label = uuid
+"""
+    _, _, usual = settings_of(tmp_path)
+    assert (usual.datasources.gnocchi_interface, usual.datasources.gnocchi_region) == (
+        "public",
+        None,
+    )
+    assert usual.datasources.aetos.interface == "public"
     _, _, own = settings_of(tmp_path, text)
-    assert own.datasources == ("gnocchi", "prometheus")
+    gnocchi, aetos = own.datasources, own.datasources.aetos
+    assert (gnocchi.gnocchi_interface, gnocchi.gnocchi_region) == ("internal", "two")
+    assert (aetos.interface, aetos.region_name) == ("admin", "one")
+    assert (aetos.fqdn_label, aetos.instance_uuid_label) == ("node", "uuid")
+
+
+@pytest.mark.req("C-140", "C-155", "C-156")
+def test_grafanas_maps_come_from_the_options_and_the_file_wins(tmp_path):
+    names = tmp_path / "map.yaml"
+    names.write_text(
+        "grafana:\n  - host_cpu_usage: {project: '2', db: b, attribute: uuid,"
+        " translator: influxdb, query: q2}\n"
+    )
+    text = f"""
+[watcher_decision_engine]
+metric_map_path = {names}
+[grafana_client]
+token = t
+base_url = http://grafana/api/datasources/proxy/
+project_id_map = host_cpu_usage:1,host_power:1
+database_map = host_power:db
+attribute_map = host_power:hostname
+translator_map = host_power:influxdb
+query_map = host_power:SELECT {{0}}(value) FROM power WHERE host='{{1}}'
+"""
+    _, _, own = settings_of(tmp_path, text)
+    assert own.datasources.order == ("grafana",)
+    maps = own.datasources.grafana.maps
+    assert maps["host_cpu_usage"]["query"] == "q2"
+    assert maps["host_power"] == {
+        "project": "1",
+        "db": "db",
+        "attribute": "hostname",
+        "translator": "influxdb",
+        "query": "SELECT {0}(value) FROM power WHERE host='{1}'",
+    }
+    _, _, without_token = settings_of(tmp_path, text.replace("token = t", ""))
+    assert without_token.datasources.grafana is None
 
 
 @pytest.mark.req("C-152")
@@ -117,8 +187,11 @@ async def a_collector(common, own, connection):
 
 
 @asynccontextmanager
-async def following(channel):
-    replica = ModelReplica(channel, heartbeat_s=1)
+async def following(channel, kind="compute", **options):
+    if kind == "compute":
+        replica = ModelReplica(channel, heartbeat_s=1, **options)
+    else:
+        replica = ElementReplica(channel, kind=kind, heartbeat_s=1, **options)
     task = asyncio.create_task(replica.run())
     try:
         yield replica
@@ -165,3 +238,99 @@ def test_importing_the_service_does_not_import_the_sdk():
         "assert not found, found"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.req("C-001", "C-002", "C-004", "C-117")
+async def test_storage_and_baremetal_are_watched_like_compute(tmp_path):
+    async with running_fakecloud(CloudSpec(hosts=3, servers=3)) as cloud:
+        entry = cloud.entry("admin")
+        common, _, own = settings_of(
+            tmp_path,
+            "[trimtab]\ncollector = 127.0.0.1:0\n[collector]\nelement_poll_interval = 0.1\n"
+            "collector_plugins = compute,storage,baremetal\n",
+        )
+        connection = lambda: openstack.connection.Connection(**entry)  # noqa: E731
+        async with (
+            a_collector(common, own, connection) as channel,
+            following(channel, "storage") as volumes,
+            following(channel, "baremetal") as machines,
+        ):
+            await volumes.wait_ready(30)
+            await machines.wait_ready(30)
+            counts = {"storage_node": 2, "pool": 3, "volume": 12, "volume_type": 3}
+            assert volumes.model.counts == counts
+            assert machines.model.counts == {"baremetal_node": 3}
+            victim = next(iter(cloud.state.storage.volumes.values()))
+            cloud.state.storage.delete(victim)
+            await volumes.wait_until(lambda m: m.find("volume", victim.id) is None, 20)
+            stub = model_pb2_grpc.ModelServiceStub(channel)
+            listed = await stub.ListModels(model_pb2.ListModelsRequest(), timeout=5)
+            kinds = {info.kind: info for info in listed.models}
+            assert kinds.keys() == {"compute", "storage", "baremetal"}
+            assert kinds["storage"].counts["volume"] == 11
+            assert '"volume_types"' in kinds["storage"].scope_schema_json
+            assert '"ironic_nodes"' in kinds["baremetal"].scope_schema_json
+            await stub.Refresh(model_pb2.RefreshRequest(kind="baremetal"), timeout=10)
+
+
+@pytest.mark.req("C-044", "C-045", "C-048")
+async def test_a_collector_that_loads_on_request_reads_what_is_asked_for(tmp_path):
+    async with running_fakecloud(CloudSpec(hosts=4, servers=8)) as cloud:
+        entry = cloud.entry("admin")
+        common, _, own = settings_of(
+            tmp_path,
+            "[trimtab]\ncollector = 127.0.0.1:0\n[collector]\nload = on_request\n"
+            "collector_plugins = compute\n",
+        )
+        connection = lambda: openstack.connection.Connection(**entry)  # noqa: E731
+        async with a_collector(common, own, connection) as channel, following(channel) as replica:
+            stub = model_pb2_grpc.ModelServiceStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError, match="not defined"):
+                async for _ in stub.GetModel(model_pb2.GetModelRequest(), timeout=5):
+                    pass
+            scope = '[{"compute": [{"availability_zones": [{"name": "az1"}]}]}]'
+            await stub.LoadModel(model_pb2.LoadModelRequest(scope_json=scope), timeout=20)
+            await replica.wait_ready(20)
+            assert replica.snapshot().host_name == ("compute-1", "compute-3")
+            await stub.LoadModel(model_pb2.LoadModelRequest(), timeout=20)
+            await replica.wait_until(lambda model: model.n_hosts == 4, 20)
+            with pytest.raises(grpc.aio.AioRpcError, match="no JSON"):
+                await stub.LoadModel(model_pb2.LoadModelRequest(scope_json="{"), timeout=5)
+
+
+@pytest.mark.req("C-119")
+async def test_a_subscriber_fails_over_to_another_collector_and_back(tmp_path):
+    async with running_fakecloud(CloudSpec(hosts=3, servers=5)) as cloud:
+        entry = cloud.entry("admin")
+        common, _, own = settings_of(
+            tmp_path,
+            "[trimtab]\ncollector = 127.0.0.1:0\n[collector]\npoll_interval = 0.1\n"
+            "collector_plugins = compute\n",
+        )
+        connection = lambda: openstack.connection.Connection(**entry)  # noqa: E731
+        services = [await build(common, own, connection) for _ in range(2)]
+        for service in services:
+            await service.start()
+        channels = [open_channel(f"127.0.0.1:{one.bound_port}") for one in services]
+        try:
+            async with following(channels[0], others=channels[1:]) as replica:
+                await replica.wait_ready(30)
+                epoch = replica.epoch
+                epochs = [await epoch_of(channel) for channel in channels]
+                await services[epochs.index(epoch)].stop(grace_s=0)
+                victim = next(iter(cloud.state.servers.values()))
+                cloud.state.remove(victim)
+                await replica.wait_until(lambda model: model.find_server(victim.id) is None, 30)
+                assert replica.epoch in set(epochs) - {epoch}
+                assert replica.model.n_servers == 4
+        finally:
+            for channel in channels:
+                await channel.close()
+            for service in services:
+                await service.stop(grace_s=0)
+
+
+async def epoch_of(channel):
+    stub = model_pb2_grpc.ModelServiceStub(channel)
+    listed = await stub.ListModels(model_pb2.ListModelsRequest(), timeout=5)
+    return listed.models[0].position.epoch

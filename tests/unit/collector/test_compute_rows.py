@@ -18,7 +18,7 @@ from trimtab_common.domain.changes import (
     UpsertServer,
 )
 from trimtab_common.domain.compute import ComputeModel
-from trimtab_common.domain.errors import FailedPrecondition, NotFound
+from trimtab_common.domain.errors import FailedPrecondition, NotFound, PermissionDenied
 from trimtab_common.domain.snapshot import ServerState
 from trimtab_common.openstack.errors import CloudRefused
 from trimtab_common.openstack.nova import (
@@ -137,6 +137,9 @@ class FakeNova:
         self.service_list = [a_service("h1"), a_service("h2")]
         self.server_list = [a_server(1, host="h1"), a_server(2, host="h2")]
         self.hypervisor_reads = 0
+        self.group_list = []
+        self.aggregate_list = ()
+        self.lists = []
 
     async def check_version(self):
         pass
@@ -149,10 +152,17 @@ class FakeNova:
         return self.service_list
 
     async def aggregates(self):
-        return ()
+        return self.aggregate_list
 
-    async def servers(self, _changed_since=None):
-        yield ServerPage(tuple(self.server_list), NOW)
+    async def server_groups(self):
+        if self.group_list is None:
+            raise PermissionDenied("not for you")
+        return self.group_list
+
+    async def servers(self, _changed_since=None, *, host=""):
+        self.lists.append(host)
+        found = [record for record in self.server_list if host in ("", record.host)]
+        yield ServerPage(tuple(found), NOW)
 
     async def server(self, uuid):
         for record in self.server_list:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from trimtab_collector.compute.reading import FullRead, IncrementalRead
+from trimtab_collector.compute.full_read import FullRead
 from trimtab_collector.compute.sync import ComputeSync, SyncSettings
 from trimtab_collector.live_model import LiveModel
+from trimtab_collector.reads import IncrementalRead
 from trimtab_common.domain.changes import (
     HostRow,
     RemoveServer,

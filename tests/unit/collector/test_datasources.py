@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from contextlib import asynccontextmanager
@@ -12,19 +13,21 @@ import httpx
 import pytest
 
 from trimtab.model.v1 import metrics_pb2, metrics_pb2_grpc
+from trimtab_collector.datasources.cache import Cached
 from trimtab_collector.datasources.interface import (
     Aggregate,
     MetricNotAvailable,
     MetricQuery,
     NoDatasourceAvailable,
+    SeriesQuery,
 )
 from trimtab_collector.datasources.prometheus import (
     Prometheus,
     PrometheusSettings,
     _by_hostname,
     _samples,
-    promql,
 )
+from trimtab_collector.datasources.promql import NAMES, Labels, aggregation, matcher
 from trimtab_collector.datasources.selection import DatasourceConfigConflict, Datasources
 from trimtab_collector.datasources.static import Static
 from trimtab_collector.live_model import Delta, LiveModel
@@ -38,8 +41,6 @@ from trimtab_common.runtime.service import Service
 from trimtab_common.runtime.settings import CommonSettings
 from trimtab_fakecloud.running import running_fakecloud
 from trimtab_fakecloud.settings import CloudSpec
-
-HERE = PrometheusSettings(host="127.0.0.1", max_retries=0)
 
 
 def rows_of(cloud):
@@ -61,7 +62,7 @@ def rows_of(cloud):
 
 @asynccontextmanager
 async def prometheus_of(cloud):
-    source = Prometheus(
+    source = Prometheus.direct(
         PrometheusSettings(
             host="127.0.0.1", port=int(cloud.base_url.rpartition(":")[2]), max_retries=0
         ),
@@ -120,7 +121,7 @@ async def test_extremes_are_over_time():
 
 def test_the_mean_of_a_host_is_watchers_query_without_a_matcher():
     query = MetricQuery(metric="host_cpu_usage", period_s=600)
-    assert promql(query, HERE) == (
+    assert aggregation(query, Labels(), NAMES) == (
         '100 - avg by (fqdn) (rate(node_cpu_seconds_total{mode="idle"}[600s])) * 100'
     )
 
@@ -128,7 +129,7 @@ def test_the_mean_of_a_host_is_watchers_query_without_a_matcher():
 @pytest.mark.req("C-149")
 def test_the_highest_usage_is_the_lowest_idle_time():
     query = MetricQuery(metric="host_cpu_usage", period_s=600, aggregate=Aggregate.MAX)
-    assert promql(query, HERE) == (
+    assert aggregation(query, Labels(), NAMES) == (
         '100 - min_over_time((avg by (fqdn) (rate(node_cpu_seconds_total{mode="idle"}[120s])))'
         "[600s:120s]) * 100"
     )
@@ -140,7 +141,7 @@ def test_count_degrades_to_the_mean():
         MetricQuery(metric="instance_cpu_usage", aggregate=aggregate)
         for aggregate in (Aggregate.COUNT, Aggregate.MEAN)
     ]
-    assert promql(queries[0], HERE) == promql(queries[1], HERE)
+    assert aggregation(queries[0], Labels(), NAMES) == aggregation(queries[1], Labels(), NAMES)
 
 
 @pytest.mark.req("C-150")
@@ -173,7 +174,9 @@ def test_a_label_that_is_no_name_is_refused():
 
 
 async def test_a_prometheus_that_does_not_answer_is_unavailable_and_says_where():
-    source = Prometheus(PrometheusSettings(host="127.0.0.1", port=1, max_retries=0), FakeClock())
+    source = Prometheus.direct(
+        PrometheusSettings(host="127.0.0.1", port=1, max_retries=0), FakeClock()
+    )
     assert "Prometheus at http://127.0.0.1:1" in await source.problem()
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
         await source.query(MetricQuery(metric="host_cpu_usage"), ComputeModel().snapshot())
@@ -197,7 +200,7 @@ def these(*sources):
     return Datasources([s.name for s in sources], {s.name: s for s in sources})
 
 
-@pytest.mark.req("C-133", "B-035")
+@pytest.mark.req("C-133", "C-134", "B-035")
 async def test_the_first_that_has_every_metric_and_answers_is_chosen():
     one = Fixed("one", "host_cpu_usage")
     away = Fixed("away", "host_cpu_usage", "host_power", problem="away")
@@ -280,6 +283,69 @@ async def test_metrics_over_grpc(tmp_path):
         assert (source.name, source.available, source.metrics) == ("static", True, ["host_power"])
 
 
+@pytest.mark.req("C-176", "B-070")
+async def test_series_over_grpc(tmp_path):
+    path = tmp_path / "metrics.json"
+    rows = [[0, 1], [300, 2], [600, 3]]
+    path.write_text(json.dumps({"series": {"host_power": {"a": rows, "stranger": rows}}}))
+    async with a_metrics_service(path) as stub:
+        request = metrics_pb2.QuerySeriesRequest(metric="host_power", start_s=0, end_s=600)
+        (message,) = [message async for message in stub.QuerySeries(request, timeout=5)]
+        assert (message.resource, message.datasource) == ("a", "static")
+        assert dict(zip(message.at_s, message.value, strict=True)) == {0.0: 1.0, 300.0: 2.0}
+        for wrong, code in (
+            ({"end_s": 0}, grpc.StatusCode.INVALID_ARGUMENT),
+            ({"aggregate": "median"}, grpc.StatusCode.INVALID_ARGUMENT),
+            ({"metric": "host_airflow"}, grpc.StatusCode.FAILED_PRECONDITION),
+        ):
+            given = {"metric": "host_power", "start_s": 0, "end_s": 600} | wrong
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await stub.QuerySeries(metrics_pb2.QuerySeriesRequest(**given), timeout=5).read()
+            assert raised.value.code() is code
+
+
+@pytest.mark.req("C-124", "C-151", "B-070")
+async def test_prometheus_series_of_some_resources_are_one_query():
+    async with running_fakecloud(CloudSpec(cluster_file=None, hosts=3, servers=6)) as cloud:
+        hosts, servers = rows_of(cloud)
+        snapshot = ComputeModel.from_rows(hosts, servers).snapshot()
+        end = cloud.state.now()
+        async with prometheus_of(cloud) as source:
+            for metric, key in (
+                ("host_cpu_usage", hosts[0].hostname),
+                ("instance_ram_allocated", servers[0].uuid),
+            ):
+                query = SeriesQuery(
+                    metric=metric,
+                    start_s=end - 600,
+                    end_s=end,
+                    granularity_s=60,
+                    resources=frozenset({key}),
+                )
+                got = await source.series(query, snapshot)
+                assert got.keys() == {key}
+                assert 8 <= len(got[key]) <= 11
+
+
+@pytest.mark.req("C-151")
+def test_what_stands_in_a_label_cannot_end_the_matcher():
+    assert matcher("fqdn", ['a"b', "c.d"]) == r'fqdn=~"a\"b|c\\.d"'
+
+
+@pytest.mark.req("C-141")
+def test_a_gauge_that_only_the_map_names_is_asked_for():
+    names = {**NAMES, "host_power": "power_watt", "instance_cpu_usage": "my_cpu"}
+    assert aggregation(POWER, Labels(), names) == "avg by (fqdn) (avg_over_time(power_watt[300s]))"
+    cpu = MetricQuery(metric="instance_cpu_usage")
+    assert "rate(my_cpu[300s])" in aggregation(cpu, Labels(), names)
+    source = Prometheus.direct(
+        PrometheusSettings(host="h"), FakeClock(), names | {"host_airflow": "no name{}"}
+    )
+    assert "host_power" in source.metrics
+    assert "host_airflow" not in source.metrics
+
+
+@pytest.mark.req("C-122")
 @pytest.mark.parametrize(
     ("query", "code"),
     [
@@ -302,7 +368,7 @@ async def test_a_query_is_tried_again_while_it_may_help_and_not_when_it_cannot()
     async with running_fakecloud(CloudSpec(hosts=1, servers=1)) as cloud:
         hosts, servers = rows_of(cloud)
         snapshot = ComputeModel.from_rows(hosts, servers).snapshot()
-        source = Prometheus(
+        source = Prometheus.direct(
             PrometheusSettings(
                 host="127.0.0.1",
                 port=int(cloud.base_url.rpartition(":")[2]),
@@ -328,3 +394,50 @@ async def test_a_query_is_tried_again_while_it_may_help_and_not_when_it_cannot()
                 await source.query(query, snapshot)
             assert await source.query(query, snapshot)
         await source.close()
+
+
+class Counting(Fixed):
+    """A datasource that counts what it is asked."""
+
+    def __init__(self, values):
+        super().__init__("counting", "host_cpu_usage", "host_power")
+        self.values, self.asked = values, 0
+
+    async def query(self, _query, _snapshot):
+        self.asked += 1
+        return dict(self.values)
+
+
+@pytest.mark.req("C-129")
+async def test_what_was_read_is_not_asked_again_also_when_there_was_nothing():
+    backend, snapshot = Counting({"a": 1.0}), ComputeModel().snapshot()
+    cached = Cached(backend)
+    await asyncio.gather(*(cached.query(CPU, snapshot) for _ in range(5)))
+    assert await cached.query(CPU, snapshot) == {"a": 1.0}
+    assert backend.asked == 1
+    longer = MetricQuery(metric="host_cpu_usage", period_s=600)
+    assert await cached.query(longer, snapshot) == {"a": 1.0}
+    assert backend.asked == 2
+    nothing = Cached(empty := Counting({}))
+    assert await nothing.query(CPU, snapshot) == await nothing.query(CPU, snapshot) == {}
+    assert empty.asked == 1
+
+
+@pytest.mark.req("C-129")
+async def test_values_can_be_put_in_taken_out_and_simulated_ones_cleared():
+    backend, snapshot = Counting({"a": 1.0, "b": 2.0}), ComputeModel().snapshot()
+    cached = Cached(backend)
+    cached.inject_metric("a", CPU, 9.0)
+    cached.inject_metric("b", CPU, None)
+    cached.inject_metric("c", CPU, 3.0, simulated=True)
+    assert await cached.query(CPU, snapshot) == {"a": 9.0, "c": 3.0}
+    assert await cached.query(POWER, snapshot) == {"a": 1.0, "b": 2.0}
+    cached.clear_simulated()
+    assert await cached.query(CPU, snapshot) == {"a": 9.0}
+    cached.remove("a", "host_power")
+    assert await cached.query(CPU, snapshot) == {"a": 9.0}
+    cached.remove("a")
+    assert await cached.query(CPU, snapshot) == {"a": 1.0}
+    cached.clear()
+    assert await cached.query(CPU, snapshot) == {"a": 1.0, "b": 2.0}
+    assert backend.asked == 4

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from trimtab.model.v1 import model_pb2, model_pb2_grpc
 from trimtab_collector.delta_log import DeltaLog, Token
 from trimtab_collector.live_model import Delta, LiveModel
-from trimtab_collector.servicer import SERVICE, ModelServicer, add_model_service
+from trimtab_collector.servicer import SERVICE, ModelServicer, Served, add_model_service
 from trimtab_collector.watch import WatchLimits, watch
 from trimtab_common.domain.changes import (
     HostRow,
@@ -178,6 +178,42 @@ async def test_a_slow_reader_is_told_and_its_token_is_still_good():
     assert live.log.next_after(reader.token.revision) is not None
 
 
+@pytest.mark.req("C-118")
+async def test_a_reader_that_comes_back_far_behind_gets_all_it_missed_and_is_not_refused_again():
+    live = a_live_model(log=DeltaLog(max_entries=40, max_behind=5))
+    reader = await Reader().read_to_heartbeat(live)
+    for number in range(1, 21):
+        publish(live, UpsertServer(a_server(number)))
+    await reader.read_to_heartbeat(live)
+    assert (reader.reasons, len(reader.revisions)) == (["initial"], 20)
+    reader.assert_equals(live)
+
+
+async def test_a_reader_that_catches_up_may_not_fall_behind_again():
+    live = a_live_model(log=DeltaLog(max_entries=40, max_behind=5))
+    reader = await Reader().read_to_heartbeat(live)
+    for number in range(1, 21):
+        publish(live, UpsertServer(a_server(number)))
+    async with aclosing(watch(live, reader.token, QUICK, SystemClock())) as stream:
+        while reader.take(await anext(stream)) != "heartbeat":
+            pass
+        for number in range(21, 27):
+            publish(live, UpsertServer(a_server(number)))
+        with pytest.raises(ResourceExhausted, match="6 changes behind"):
+            await anext(stream)
+
+
+async def test_what_waits_for_a_reader_comes_as_one_message():
+    live = a_live_model()
+    reader = await Reader().read_to_heartbeat(live)
+    for number in range(1, 100):
+        publish(live, UpsertServer(a_server(number)))
+    async with aclosing(watch(live, reader.token, QUICK, SystemClock())) as stream:
+        assert reader.take(await anext(stream)) == "deltas"
+    assert reader.token == live.token
+    reader.assert_equals(live)
+
+
 async def test_a_change_too_large_for_a_message_comes_as_a_snapshot():
     live = a_live_model()
     reader = await Reader().read_to_heartbeat(live)
@@ -255,7 +291,7 @@ async def a_collector(live, address="127.0.0.1:0"):
         publish(live, UpsertServer(a_server(77)))
 
     service = Service("collector", address, settings=CommonSettings(host="h"))
-    servicer = ModelServicer(live, refresh, SystemClock(), 3600.0)
+    servicer = ModelServicer([Served(live=live, refresh=refresh)], SystemClock(), 3600.0)
     service.add(servicer, add_model_service, SERVICE)
     await service.start()
     try:
@@ -346,3 +382,26 @@ async def test_get_model_lists_and_refresh():
                 await stub.GetModel(request, timeout=5).read()
             assert raised.value.code() is code
         await channel.close()
+
+
+async def test_a_flood_of_refreshes_reads_the_cloud_a_few_times_and_says_when_to_ask_again():
+    clock, reads = FakeClock(), []
+    live = a_live_model()
+
+    async def refresh():
+        reads.append(clock.monotonic())
+
+    servicer = ModelServicer([Served(live=live, refresh=refresh)], clock, 3600.0)
+    refused = []
+    for _ in range(50):
+        try:
+            await servicer.Refresh(model_pb2.RefreshRequest(), None)
+        except ResourceExhausted as error:
+            refused.append(error)
+    assert (len(reads), len(refused)) == (3, 47)
+    assert "Ask again in 10.0 s" in refused[0].message
+    await clock.advance(float(refused[0].details["retry_after_s"]))
+    await servicer.Refresh(model_pb2.RefreshRequest(), None)
+    with pytest.raises(ResourceExhausted):
+        await servicer.Refresh(model_pb2.RefreshRequest(), None)
+    assert len(reads) == 4

@@ -20,9 +20,10 @@ from notification_builders import (
     service_event,
 )
 
-from trimtab_collector.compute.reading import FullRead, IncrementalRead
+from trimtab_collector.compute.full_read import FullRead
 from trimtab_collector.compute.sync import ComputeSync, SyncSettings
 from trimtab_collector.notifications.rereads import MOST_SERVERS, Rereads
+from trimtab_collector.reads import IncrementalRead
 from trimtab_common.domain.changes import RemoveServer, SetHealth, UpsertHost, UpsertServer
 from trimtab_common.domain.errors import Unavailable
 from trimtab_common.domain.snapshot import ServerState

@@ -2,9 +2,10 @@
 
 import pytest
 
-from trimtab_collector.notifications.settings import NotificationSettings, Topic, amqp_urls
+from trimtab_collector.notifications.settings import NotificationSettings, Topic
 from trimtab_collector.settings import GROUPS, CollectorSettings
 from trimtab_common.domain.errors import InvalidArgument
+from trimtab_common.notify.transport import amqp_urls
 from trimtab_common.runtime.settings import load
 
 
@@ -24,9 +25,14 @@ def test_a_url_is_enough(tmp_path):
         tmp_path, "[oslo_messaging_notifications]\ntransport_url = rabbit://u:pw@mq\n"
     )
     assert own == NotificationSettings(
-        urls=("amqp://u:pw@mq:5672/%2F",), queue="trimtab-collector.node.9325.nova"
+        urls=("amqp://u:pw@mq:5672/%2F",),
+        queue="trimtab-collector.node.9325.nova",
+        topics=own.topics,
     )
-    assert own.topics == (Topic("nova", "versioned_notifications"),)
+    assert own.topics == (
+        Topic("nova", "versioned_notifications"),
+        Topic("openstack", "notifications"),
+    )
     assert own.topics[0].routing_key == "versioned_notifications.*"
     assert "pw" not in repr(own)
 

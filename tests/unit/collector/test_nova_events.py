@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from notification_builders import (
+    GROUP,
     SERVER,
     Desk,
     a_host,
     a_server,
     aggregate_event,
     enveloped,
+    group_event,
     instance_event,
     service_event,
 )
@@ -23,7 +25,7 @@ from prometheus_client import REGISTRY
 
 from trimtab_collector.notifications.envelope import Malformed, decode, peek
 from trimtab_collector.notifications.nova_events import TABLE
-from trimtab_common.domain.changes import ServerRow, SetAggregates
+from trimtab_common.domain.changes import ServerRow, SetAggregates, UpsertGroup
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.snapshot import Aggregate, ServerState
 
@@ -38,7 +40,7 @@ def count(outcome):
 
 def assert_consistent(model):
     rebuilt = ComputeModel.from_rows(model.hosts(), model.servers())
-    rebuilt.apply([SetAggregates(model.aggregates)])
+    rebuilt.apply([SetAggregates(model.aggregates), *map(UpsertGroup, model.groups())])
     assert model.digest() == rebuilt.digest()
     for host in model.hosts():
         assert model.used_by_host(host.hostname) == rebuilt.used_by_host(host.hostname)
@@ -66,6 +68,7 @@ def as_published(data):
         project_id=data["tenant_id"],
         metadata=data["metadata"],
         created_at_s=1351518131,  # 2012-10-29T13:42:11Z
+        in_flux=bool(data["task_state"]),
     )
 
 
@@ -276,6 +279,7 @@ def test_a_new_service_is_asked_for_and_an_unknown_one_that_goes_is_nothing():
     assert desk.model.snapshot().server_missing_host == {0: "a"}
 
 
+@pytest.mark.req("B-058")
 def test_aggregates_follow_and_hosts_whose_zone_changes_are_asked_for():
     desk = Desk(a_host("a"), a_host("b"))
     desk.receive(aggregate_event("aggregate.create.end", 2))
@@ -299,6 +303,71 @@ def test_aggregates_follow_and_hosts_whose_zone_changes_are_asked_for():
     desk.receive(aggregate_event("aggregate.delete.end", 2))
     assert [row.id for row in desk.model.aggregates] == [1]
     assert desk.wanted() == ([], ["a"])
+
+
+# -- what is under way --------------------------------------------------------------------------
+
+
+@pytest.mark.req("C-054")
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "instance.live_migration_pre.end",
+        "instance.resize_prep.end",
+        "instance.rebuild_scheduled",
+        "instance.evacuate",
+    ],
+)
+def test_a_server_with_which_nova_is_busy_is_in_flux_until_it_is_done(kind):
+    desk = Desk(a_host("a"), a_host("b"), a_server())
+    desk.receive(instance_event(kind, "b", task_state="migrating", state="paused"))
+    assert desk.server() == a_server(in_flux=True)  # nothing else of the event is believed
+    assert desk.model.snapshot().server_in_flux.tolist() == [True]
+    desk.receive(instance_event("instance.live_migration_post_dest.end", "b"))
+    assert desk.server() == a_server(hostname="b", project_id="p", created_at_s=1767225600)
+
+
+def test_the_source_of_a_move_speaks_last_and_is_not_believed():
+    desk = Desk(a_host("a"), a_host("b"), a_server(hostname="b"))
+    desk.receive(instance_event("instance.live_migration_post.end", "a", task_state="migrating"))
+    assert desk.server() == a_server(hostname="b")
+    assert desk.wanted() == ([SERVER], [])
+
+
+# -- server groups ------------------------------------------------------------------------------
+
+
+@pytest.mark.req("C-037", "B-058")
+def test_server_groups_follow_their_events():
+    desk = Desk(a_host("a"), a_server())
+    desk.receive(group_event("server_group.create", rules={"max_server_per_host": "3"}))
+    desk.receive(group_event("server_group.add_member", SERVER))
+    (group,) = desk.model.snapshot().groups
+    assert (group.uuid, group.policy, group.members) == (GROUP, "anti-affinity", {SERVER})
+    assert desk.model.groups_of(SERVER) == [group]
+    desk.receive(instance_event("instance.delete.end", state="deleted"))
+    assert desk.model.find_group(GROUP).members == frozenset()
+    desk.receive(group_event("server_group.delete"))
+    assert desk.model.snapshot().groups == ()
+    desk.receive(group_event("server_group.add_member", SERVER))  # late
+    assert desk.model.snapshot().groups == ()
+
+
+@pytest.mark.req("C-066")
+def test_what_is_outside_of_the_loaded_part_does_not_grow_the_model():
+    desk = Desk(a_host("a"), a_server(), admits={"a"}.__contains__)
+    other = "00000000-0000-0000-0000-000000000001"
+    desk.receive(
+        instance_event("instance.create.end", "z", server=other),
+        service_event("service.create", "z"),
+        service_event("service.update", "z"),
+    )
+    assert (desk.model.n_hosts, desk.model.n_servers) == (1, 1)
+    assert desk.wanted() == ([], [])
+    desk.receive(instance_event("instance.live_migration_post_dest.end", "z"))
+    assert desk.server() is None
+    desk.receive(instance_event("instance.live_migration_post_dest.end", "a"))
+    assert desk.server().hostname == "a"  # it left, and is no dead that must not come back
 
 
 # -- what is not understood ---------------------------------------------------------------------
@@ -388,6 +457,7 @@ values = st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.ju
 fields = st.sampled_from(
     sorted(instance_event("x")["payload"]["nova_object.data"])
     + sorted(service_event("x")["payload"]["nova_object.data"])
+    + sorted(group_event("x")["payload"]["nova_object.data"])
     + ["id", "hosts", "name"]
 )
 
@@ -401,6 +471,7 @@ def test_no_payload_whatever_breaks_the_inbox_or_the_model(kind, changed):
         "compute_task": instance_event(kind),
         "service": service_event(kind),
         "aggregate": aggregate_event(kind, 1, hosts=["a"]),
+        "server_group": group_event(kind, SERVER),
     }[kind.partition(".")[0]]
     message["priority"] = TABLE[kind].priority
     message["payload"]["nova_object.data"] |= changed

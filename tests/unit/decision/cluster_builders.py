@@ -9,9 +9,15 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from trimtab_common.domain.snapshot import NO_HOST, ComputeSnapshot, MetricsTable, ServerState
+from trimtab_common.domain.snapshot import (
+    NO_HOST,
+    ComputeSnapshot,
+    MetricsTable,
+    ServerGroup,
+    ServerState,
+)
+from trimtab_common.rules import parameters as rules
 from trimtab_decision.framework import StrategyContext
-from trimtab_decision.framework.parameters import check_parameters
 from trimtab_decision.plugins import load_registry
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -32,6 +38,7 @@ class Host:
     zone: str = ""
     cpu_pct: float = float("nan")
     ram_kib: float = float("nan")
+    metrics: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -49,6 +56,10 @@ class Server:
     zone: str = ""
     cpu_pct: float = float("nan")
     ram_mib: float = float("nan")
+    metrics: dict = field(default_factory=dict)
+    hints: dict = field(default_factory=dict)
+    extra_specs: dict = field(default_factory=dict)
+    created_at_s: int = 0
 
     @property
     def uuid(self):
@@ -67,7 +78,7 @@ def server(name, on, **fields):
     return Server(name, on, **fields)
 
 
-def cloud(hosts, servers, aggregates=()):
+def cloud(hosts, servers, aggregates=(), groups=()):
     """(snapshot, metrics), sorted as the collector sorts them."""
     hosts = sorted(hosts, key=lambda h: h.name)
     servers = sorted(servers, key=lambda s: uuid.UUID(s.uuid).bytes)
@@ -103,32 +114,60 @@ def cloud(hosts, servers, aggregates=()):
         aggregates=tuple(aggregates),
         server_metadata={i: s.metadata for i, s in enumerate(servers) if s.metadata},
         server_pinned_zone={i: s.zone for i, s in enumerate(servers) if s.zone},
+        server_scheduler_hints={i: s.hints for i, s in enumerate(servers) if s.hints},
+        server_extra_specs={i: s.extra_specs for i, s in enumerate(servers) if s.extra_specs},
+        server_created_at_s=np.array([s.created_at_s for s in servers], dtype=np.int64),
+        groups=tuple(groups),
     )
     metrics = MetricsTable(
         host={
             "host_cpu_usage": np.array([h.cpu_pct for h in hosts], dtype=float),
             "host_ram_usage": np.array([h.ram_kib for h in hosts], dtype=float),
+            **columns(hosts),
         },
         server={
             "instance_cpu_usage": np.array([s.cpu_pct for s in servers], dtype=float),
             "instance_ram_usage": np.array([s.ram_mib for s in servers], dtype=float),
+            **columns(servers),
         },
     )
     return snapshot, metrics
+
+
+def columns(elements):
+    """{metric: values}, NaN where an element has none."""
+    names = {name for element in elements for name in element.metrics}
+    return {
+        name: np.array([e.metrics.get(name, float("nan")) for e in elements], dtype=float)
+        for name in names
+    }
+
+
+def group(name, policy, *members, max_per_host=None):
+    """A server group of servers by name."""
+    return ServerGroup(
+        uuid=uuid_of(f"group {name}"),
+        name=name,
+        policy=policy,
+        members=frozenset(uuid_of(member) for member in members),
+        max_per_host=max_per_host,
+    )
 
 
 def rows(values, dtype):
     return np.array(values, dtype=dtype).reshape(len(values), 3)
 
 
-def run(strategy_name, clouds, **parameters):
-    """Execute a strategy as an audit would: checked parameters, defaults filled."""
+def run(strategy_name, clouds, *, context=None, **parameters):
+    """Execute a strategy as an audit would: checked parameters, defaults filled.
+
+    `context`: more members of the StrategyContext.
+    """
     strategy = load_registry(entry_points=False).strategy(strategy_name)
     snapshot, metrics = clouds
-    checked = check_parameters(strategy.parameters_schema, parameters)
-    return strategy.execute(
-        StrategyContext(compute=snapshot, metrics=metrics, parameters=checked, seed=1)
-    )
+    checked = rules.checked(parameters, strategy.parameters_schema)
+    given = {"compute": snapshot, "metrics": metrics, "parameters": checked, "seed": 1}
+    return strategy.execute(StrategyContext(**{**given, **(context or {})}))
 
 
 def plan(solution):

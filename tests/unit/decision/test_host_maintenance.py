@@ -1,11 +1,12 @@
 """host_maintenance: one node emptied, safely or not at all."""
 
 import pytest
-from cluster_builders import cloud, host, migrations, plan, run, server, switches
+from cluster_builders import cloud, group, host, migrations, plan, run, server, switches, uuid_of
 
 from trimtab_common.domain.errors import NotFound
 from trimtab_common.domain.snapshot import ServerState
 from trimtab_decision.framework.errors import NoFeasiblePlan
+from trimtab_decision.plugins import load_registry
 from trimtab_decision.verifier import verify
 
 STRATEGY = "host_maintenance"
@@ -135,3 +136,34 @@ def test_plan_order_is_enable_disable_then_moves():
     steps = plan(maintain(clouds, backup_node="b"))
     assert [s.action.input_parameters["resource_name"] for s in steps] == ["b", "m", "x"]
     assert [s.parents for s in steps] == [(), (0,), (1,)]
+
+
+@pytest.mark.req("B-059", "B-057")
+@pytest.mark.parametrize("policy", ["anti-affinity", "affinity"])
+def test_a_backup_that_would_break_a_server_group_is_not_used(policy):
+    others = "b" if policy == "anti-affinity" else "m"
+    clouds = cloud(
+        [host("m"), host("b"), host("c")],
+        [server("x", "m"), server("y", others)],
+        groups=[group("g", policy, "x", "y")],
+    )
+    solution = run("host_maintenance", clouds, maintenance_node="m", backup_node="b")
+    assert migrations(solution)["x"] == ("m", None, "live")
+    assert any("server group or a filter" in message for message in solution.messages)
+
+
+@pytest.mark.req("B-059")
+def test_a_backup_that_a_filter_bars_is_not_used():
+    clouds = cloud(
+        [host("m"), host("b"), host("c")],
+        [server("x", "m", hints={"different_host": [uuid_of("y")]}), server("y", "b")],
+    )
+    filters = load_registry(entry_points=False).filters_named(["DifferentHostFilter"])
+    solution = run(
+        "host_maintenance",
+        clouds,
+        context={"filters": filters},
+        maintenance_node="m",
+        backup_node="b",
+    )
+    assert migrations(solution)["x"][1] is None

@@ -18,7 +18,7 @@ CLOUD = cloud(
 
 
 def test_the_report_has_the_members_that_the_command_prints():
-    report = simulate(*CLOUD, "server_consolidation", seed=7).as_dict()
+    report = simulate(*CLOUD, "server_consolidation", "vm_workload_consolidation", seed=7).as_dict()
     expected = {
         "strategy": "vm_workload_consolidation",
         "seed": 7,

@@ -1,10 +1,14 @@
 """vm_workload_consolidation: fewer hosts, few moves, hard rules kept."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 from cluster_builders import cloud, host, migrations, plan, run, server, switches
 
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.snapshot import ServerState
+from trimtab_decision.simulate import hosts_after
 from trimtab_decision.verifier import verify
 
 STRATEGY = "vm_workload_consolidation"
@@ -238,3 +242,44 @@ def test_wrong_parameters_are_refused(wrong):
 
 def test_an_empty_cloud_gives_an_empty_plan():
     assert consolidate(cloud([], [])).actions == []
+
+
+def test_a_limit_on_migrations_frees_as_many_hosts_as_it_can_pay_for_and_the_bound_says_so():
+    clouds = cloud(
+        [host(name) for name in "abcd"],
+        [
+            server("a1", "a"),
+            *(server(f"b{i}", "b", vcpus=1, memory=1024) for i in range(3)),
+            *(server(f"c{i}", "c", vcpus=1, memory=1024) for i in range(4)),
+            *(server(f"d{i}", "d", vcpus=1, memory=1024) for i in range(6)),
+        ],
+    )
+    for limit, freed in ((0, 0), (1, 1), (4, 2), (7, 2)):
+        solution = consolidate(clouds, max_migrations=limit)
+        assert len(migrations(solution)) <= limit
+        assert solution.indicators["released_compute_nodes_count"] == freed
+        assert solution.stats["hosts_in_use_bound"] == 4 - freed
+
+
+@pytest.mark.req("B-039")
+def test_a_server_that_nova_is_busy_with_does_not_move():
+    snapshot, metrics = cloud([host("a"), host("b")], [server("x", "a"), server("y", "b", vcpus=8)])
+    busy = dataclasses.replace(snapshot, server_in_flux=np.ones(2, dtype=bool))
+    assert consolidate((snapshot, metrics)).count("migrate") == 1
+    assert consolidate((busy, metrics)).count("migrate") == 0
+
+
+def test_a_second_audit_finds_nothing_to_do():
+    clouds = cloud(
+        [host(f"h{i}") for i in range(12)],
+        [server(f"s{i}", f"h{i % 12}", vcpus=1 + i % 3) for i in range(30)],
+    )
+    snapshot, metrics = clouds
+    solution = consolidate(clouds)
+    assert solution.count("migrate") > 0
+    after = hosts_after(snapshot, plan(solution))
+    enabled = snapshot.host_enabled.copy()
+    for name, (state, _) in switches(solution).items():
+        enabled[snapshot.host_index(name)] = state == "enabled"
+    moved = dataclasses.replace(snapshot, server_host=after, host_enabled=enabled)
+    assert consolidate((moved, metrics)).actions == []

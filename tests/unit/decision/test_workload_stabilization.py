@@ -6,9 +6,9 @@ from cluster_builders import cloud, host, migrations, plan, run, server
 
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.snapshot import MetricsTable, ServerState
+from trimtab_common.rules import parameters as rules
 from trimtab_decision.framework import StrategyContext
 from trimtab_decision.framework.errors import MetricNotAvailable
-from trimtab_decision.framework.parameters import check_parameters
 from trimtab_decision.strategies.workload_stabilization.strategy import WorkloadStabilization
 from trimtab_decision.verifier import verify
 
@@ -117,7 +117,7 @@ def test_it_goes_on_until_all_metrics_are_below_their_thresholds():
 @pytest.mark.req("B-127")
 def test_a_missing_weight_is_an_error():
     snapshot, metrics = hot_and_cold()
-    parameters = check_parameters(WorkloadStabilization.parameters_schema, {}) | {"weights": {}}
+    parameters = rules.checked({}, WorkloadStabilization.parameters_schema) | {"weights": {}}
     context = StrategyContext(compute=snapshot, metrics=metrics, parameters=parameters)
     with pytest.raises(InvalidArgument, match="weights lacks instance_cpu_usage_weight"):
         WorkloadStabilization().execute(context)

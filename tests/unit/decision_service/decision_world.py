@@ -71,6 +71,7 @@ class FakeMetrics:
         self.asked = []
         self.sources = []
         self.error = None
+        self.value = 50.0
 
     async def read(self, compute, queries, datasources=()):
         self.asked.append(list(queries))
@@ -78,7 +79,7 @@ class FakeMetrics:
         if self.error:
             raise self.error
         return MetricsTable(
-            host={q.metric: np.full(compute.n_hosts, 50.0) for q in queries},
+            host={q.metric: np.full(compute.n_hosts, self.value) for q in queries},
             source="fake",
         )
 

@@ -45,15 +45,6 @@ async def test_an_audit_without_strategy_gets_the_first_of_its_goal(world):
     assert plan.strategy_name == "dummy"
 
 
-@pytest.mark.req("A-040", "B-030")
-async def test_a_goal_without_strategy_fails_the_audit(world):
-    audit = await world.add_audit(goal="noisy_neighbor", strategy=None)
-    done = await world.run(audit)
-    assert done.state is AuditState.FAILED
-    assert done.status_message.startswith("No strategy could be found")
-    assert await world.plans(audit) == []
-
-
 @pytest.mark.req("B-031")
 async def test_parameters_that_break_the_schema_fail_the_audit(world):
     audit = await world.add_audit(parameters={"para1": 100})

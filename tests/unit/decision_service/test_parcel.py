@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from decision_world import snapshot
 
+from trimtab_common.domain.elements import Upsert
 from trimtab_common.domain.snapshot import MetricsTable
+from trimtab_common.domain.storage import VolumeRow, storage_model
 from trimtab_decision import parcel
 from trimtab_decision.execution import Execution
 
@@ -93,3 +95,27 @@ def test_a_question_without_a_model_arrives_without_one():
 def test_no_message_holds_more_than_a_slice():
     names = tuple(f"server-{n}" for n in range(100_000))
     assert max(len(message) for message in parcel.pack(names)) < 20_000
+
+
+@pytest.mark.parametrize("length", [0, 3, parcel.SLICE, 2 * parcel.SLICE + 7])
+def test_a_tuple_unpacked_later_is_the_same_whichever_part_is_asked_for(length):
+    value = tuple(range(length))
+    waiting, receive = sent(parcel.pack(value))
+    later = parcel.unpack_later(receive)
+    assert waiting == []
+    assert len(later) == length
+    assert tuple(later) == value
+    for part in (slice(0, 250), slice(250, 750), slice(-3, None), slice(length, length + 9)):
+        assert list(later[part]) == list(value[part])
+    if length:
+        assert (later[0], later[-1]) == (value[0], value[-1])
+
+
+def test_a_storage_model_travels_too():
+    model = storage_model()
+    model.apply([Upsert(VolumeRow(uuid=f"v{i}", name="disk")) for i in range(1200)])
+    question = Execution(strategy="zone_migration", parameters={}, storage=model.snapshot())
+    messages = iter(list(parcel.pack_question(question)))
+    back = parcel.unpack_question(lambda: bytes(next(messages)))
+    assert back.storage == question.storage
+    assert back.compute is None

@@ -178,3 +178,100 @@ async def test_only_one_replica_syncs_at_a_time(world):
     async with world.store.write() as session:
         await session.leases.release(held)
     assert await world.syncer().sync()
+
+
+class CountedWrites:
+    """The store of a syncer, which says how many rows each transaction changed and may die."""
+
+    def __init__(self, store, *, dies_after=None, before_each=None):
+        self._store = store
+        self._dies_after = dies_after
+        self._before_each = before_each
+        self.rows = []
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def transact(self, work):
+        if self._dies_after is not None and len(self.rows) >= self._dies_after:
+            raise RuntimeError("this process died")
+        if self._before_each is not None:
+            await self._before_each(len(self.rows))
+        changed = 0
+
+        async def counted(session):
+            nonlocal changed
+            execute = session.execute
+
+            async def counting(statement, rows=None):
+                nonlocal changed
+                result = await execute(statement, rows)
+                if statement.is_dml:
+                    changed += len(rows) if rows else max(result.rowcount, 0)
+                return result
+
+            session.execute = counting
+            return await work(session)
+
+        result = await self._store.transact(counted)
+        self.rows.append(changed)
+        return result
+
+
+async def a_crowd(world, number):
+    await world.syncer(registry=registry_of(strategy("mine"))).sync()
+    return [await world.add_audit(strategy="mine") for _ in range(number)]
+
+
+def changed_registry():
+    return registry_of(strategy("mine", display_name="Other"), strategy("dummy"))
+
+
+async def strategies_of(world, audits):
+    found = [await world.audit(audit.uuid) for audit in audits]
+    return {(audit.state, audit.strategy_id) for audit in found}
+
+
+@pytest.mark.req("A-038", "B-004")
+async def test_many_dependents_follow_in_small_transactions(world):
+    audits = await a_crowd(world, 80)
+    syncer = world.syncer(registry=changed_registry())
+    syncer._store = CountedWrites(world.store)
+    assert await syncer.sync()
+    async with world.store.read() as session:
+        new = await session.strategies.get("mine")
+    assert await strategies_of(world, audits) == {(AuditState.CANCELLED, new.id)}
+    assert max(syncer._store.rows) <= 500
+    assert sum(syncer._store.rows) > 160
+
+
+@pytest.mark.req("A-038", "B-004")
+async def test_a_sync_that_died_in_the_middle_is_finished_by_the_next(world):
+    audits = await a_crowd(world, 60)
+    syncer = world.syncer(registry=changed_registry())
+    syncer._store = CountedWrites(world.store, dies_after=5)
+    with pytest.raises(RuntimeError):
+        await syncer.sync()
+    assert len(await strategies_of(world, audits)) == 2
+    await world.clock.advance(61)
+    assert await world.syncer(registry=changed_registry()).sync()
+    async with world.store.read() as session:
+        new = await session.strategies.get("mine")
+    assert await strategies_of(world, audits) == {(AuditState.CANCELLED, new.id)}
+
+
+async def test_a_syncer_that_was_paused_and_overtaken_writes_nothing_more(world):
+    audits = await a_crowd(world, 60)
+
+    async def overtake(number):
+        if number == 4:
+            await world.clock.advance(61)
+            async with world.store.write() as session:
+                key = "00000000-0000-0000-0000-000000000000"
+                assert await session.leases.acquire("syncer", key, "other", 60)
+
+    syncer = world.syncer(registry=changed_registry())
+    syncer._store = CountedWrites(world.store, before_each=overtake)
+    assert not await syncer.sync()
+    left = [await world.audit(audit.uuid) for audit in audits]
+    assert {audit.state for audit in left} == {AuditState.CANCELLED, AuditState.PENDING}

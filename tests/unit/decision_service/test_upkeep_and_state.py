@@ -41,20 +41,21 @@ async def test_recommended_plans_strictly_older_than_the_limit_expire(
         assert (await session.action_plans.get(started.uuid)).state is PlanState.PENDING
 
 
-async def test_notifications_that_nobody_took_for_a_week_are_removed(world):
-    await world.add_plan()
-    await world.clock.advance(7 * DAY_S)
-    await world.add_plan()
+async def test_leases_of_work_that_ended_long_ago_are_removed(world):
+    for kind in ("action_plan", "audit"):
+        async with world.store.write() as session:
+            await session.leases.acquire(kind, "11111111-1111-4111-8111-111111111111", "x", 24.0)
+    await world.clock.advance(3600)
+    async with world.store.write() as session:
+        fresh = await session.leases.acquire("syncer", "22222222", "y", 24.0)
+    await upkeep.remove_leftovers(world.store, clock=world.clock)
+    await world.clock.advance(25)
+    await upkeep.remove_leftovers(world.store, clock=world.clock)
     async with world.store.read() as session:
-        before = await session.outbox.unpublished(1000)
-    assert await upkeep.trim_outbox(world.store, clock=world.clock) == 0
-    await world.clock.advance(1)
-    removed = await upkeep.trim_outbox(world.store, clock=world.clock)
-    async with world.store.read() as session:
-        after = await session.outbox.unpublished(1000)
-    assert removed > 0
-    assert [entry.id for entry in after] == [entry.id for entry in before][removed:]
-    assert after
+        left = [await session.leases.get(kind, "22222222") for kind in ("syncer",)]
+        for kind in ("action_plan", "audit"):
+            assert await session.leases.expired(kind) == []
+    assert left == [fresh]
 
 
 @pytest.mark.req("A-113")
@@ -154,6 +155,19 @@ async def test_datasource_and_metrics_are_those_of_the_best_datasource(
     datasource, found, *_ = await states.of("measuring")
     assert (datasource.type, datasource.state) == ("Datasource", state)
     assert found.state == [{"host_cpu_usage": metrics[0]}, {"host_power": metrics[1]}]
+
+
+@pytest.mark.req("A-042")
+@pytest.mark.parametrize(
+    ("value", "comment"), [(100.0, ""), (130.0, "host_cpu_usage of host-a is 130, outside 0..100")]
+)
+async def test_values_out_of_their_bounds_are_said_in_the_comment(world, states, value, comment):
+    world.metrics.sources = [source("prometheus", "host_cpu_usage")]
+    world.metrics.value = value
+    _, metrics, *_ = await states.of("measuring")
+    assert metrics.comment.startswith(comment)
+    assert bool(metrics.comment) == bool(comment)
+    assert [query.metric for query in world.metrics.asked[-1]] == ["host_cpu_usage"]
 
 
 async def test_what_does_not_answer_is_said_in_the_comment(world, states):

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from trimtab.audit.v1 import audit_pb2
+from trimtab.audit.v1 import audit_pb2, audit_template_pb2
 from trimtab.catalog.v1 import catalog_pb2
 from trimtab.ops.v1 import ops_pb2
 from trimtab.plan.v1 import plan_pb2
@@ -41,11 +41,14 @@ by_resource = pytest.mark.parametrize("resource", STORED, ids=lambda resource: r
 HIDDEN_COLUMNS = {
     "deleted": "the soft-delete marker; readers see deleted_at",
     "visible": "false while a plan is being stored",
+    "actions_follow": "true until the actions of a cancelled or deleted plan followed",
 }
 
 MESSAGES: dict[str, Descriptor] = {
     "goal": catalog_pb2.Goal.DESCRIPTOR,
     "strategy": catalog_pb2.Strategy.DESCRIPTOR,
+    "scoring_engine": catalog_pb2.ScoringEngine.DESCRIPTOR,
+    "audit_template": audit_template_pb2.AuditTemplate.DESCRIPTOR,
     "audit": audit_pb2.Audit.DESCRIPTOR,
     "action_plan": plan_pb2.ActionPlan.DESCRIPTOR,
     "action": plan_pb2.Action.DESCRIPTOR,
@@ -54,32 +57,33 @@ MESSAGES: dict[str, Descriptor] = {
 
 # Reviewed: message field -> field of the description, where AIP style names it otherwise.
 RENAMED = {
-    ("audit", "goal"): "goal_uuid",
-    ("audit", "strategy"): "strategy_uuid",
+    ("audit_template", "goal"): "goal_name",
+    ("audit_template", "strategy"): "strategy_name",
+    ("audit", "goal"): "goal_name",
+    ("audit", "strategy"): "strategy_name",
     ("audit", "next_run_at"): "next_run_time",
+    ("audit", "start_at"): "start_time",
+    ("audit", "end_at"): "end_time",
     ("action_plan", "audit"): "audit_uuid",
-    ("action_plan", "strategy"): "strategy_uuid",
+    ("action_plan", "strategy"): "strategy_name",
     ("action", "action_plan"): "action_plan_uuid",
     ("service", "last_seen_at"): "last_seen_up",
 }
 # Reviewed: message fields that only the typed API has.
-ONLY_TYPED = {("action_plan", "progress")}
-# Reviewed: fields of details that the typed API does not show (yet), with the reason.
+ONLY_TYPED = {
+    ("action_plan", "progress"),
+    ("action_plan", "expected_end_at"),
+    ("audit", "expected_end_at"),
+    *((name, "etag") for name in MESSAGES),
+}
+# Reviewed: fields of details that the typed API does not show, with the reason.
 ONLY_REST = {
-    **{(r, f): "soft-deleted resources are not shown" for r in MESSAGES for f in ("deleted_at",)},
     **{
-        (r, f): "the catalogue is replaced, not changed"
-        for r in ("goal", "strategy")
-        for f in ("created_at", "updated_at")
+        (name, "deleted_at"): "soft-deleted resources are not shown"
+        for name in MESSAGES
+        if name not in {"strategy", "scoring_engine"}
     },
     **{("service", f): "a heartbeat has one time" for f in ("created_at", "updated_at")},
-    ("service", "id"): "typed clients go by name and host",
-    ("audit", "goal_name"): "typed clients go by uuid",
-    ("audit", "strategy_name"): "typed clients go by uuid",
-    ("audit", "start_time"): "not in the typed API yet",
-    ("audit", "end_time"): "not in the typed API yet",
-    ("action_plan", "strategy_name"): "typed clients go by uuid",
-    ("action", "description"): "depends on the type only",
 }
 
 JSON_OF_PROTO = {

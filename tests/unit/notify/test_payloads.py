@@ -115,7 +115,6 @@ def test_the_envelope_names_the_publisher_and_the_time_as_oslo_writes_it():
     }
 
 
-@pytest.mark.req("A-119")
 @pytest.mark.parametrize(
     ("priority", "level", "expected"),
     [

@@ -6,7 +6,9 @@ import asyncio
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
 
 from trimtab.applier.v1 import applier_pb2, applier_pb2_grpc
 from trimtab_common.domain import errors
@@ -73,6 +75,64 @@ async def test_an_error_that_quotes_a_very_long_value_still_arrives(letter):
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert caught.value.details().startswith(f"bad value {letter}")
     assert caught.value.details().endswith("...")
+
+
+async def test_an_error_that_knows_when_to_try_again_says_so_as_grpc_does():
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await ask(Applier(errors.ResourceExhausted("too often", retry_after_s="2.5")))
+    status = rpc_status.from_call(caught.value)
+    retry = error_details_pb2.RetryInfo()
+    assert status.details[1].Unpack(retry)
+    assert retry.retry_delay.ToMilliseconds() == 2500
+    assert from_rpc_error(caught.value).details["retry_after_s"] == "2.5"
+
+
+async def test_more_calls_than_allowed_are_refused_at_once_and_later_ones_are_taken():
+    entered, go = asyncio.Semaphore(0), asyncio.Event()
+
+    class Slow(Applier):
+        async def WakePlan(self, _request, _context):  # noqa: N802, the contract's name
+            entered.release()
+            await go.wait()
+            return applier_pb2.WakePlanResponse()
+
+    settings = CommonSettings(host="h", max_concurrent_calls=3)
+    service = Service("test", "127.0.0.1:0", settings=settings)
+    service.add(Slow(), applier_pb2_grpc.add_ApplierServiceServicer_to_server, NAME)
+    await service.start()
+    try:
+        async with channels.open_channel(f"127.0.0.1:{service.bound_port}") as channel:
+            wake = applier_pb2_grpc.ApplierServiceStub(channel).WakePlan
+            request = applier_pb2.WakePlanRequest(uuid="u")
+            taken = [wake(request, timeout=20) for _ in range(3)]
+            for _ in taken:
+                await entered.acquire()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await wake(request, timeout=20)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            go.set()
+            await asyncio.gather(*taken)
+            await wake(request, timeout=20)
+    finally:
+        await service.stop(0)
+
+
+async def test_a_request_too_large_is_refused_before_anybody_reads_it():
+    servicer = Applier()
+    service = Service("test", "127.0.0.1:0", settings=CommonSettings(host="h"))
+    service.add(servicer, applier_pb2_grpc.add_ApplierServiceServicer_to_server, NAME)
+    await service.start()
+    try:
+        async with channels.open_channel(f"127.0.0.1:{service.bound_port}") as channel:
+            wake = applier_pb2_grpc.ApplierServiceStub(channel).WakePlan
+            await wake(applier_pb2.WakePlanRequest(uuid="u" * 4 * 1024 * 1024), timeout=20)
+            servicer.request_id = ""
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await wake(applier_pb2.WakePlanRequest(uuid="u" * 5 * 1024 * 1024), timeout=20)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert not servicer.request_id
+    finally:
+        await service.stop(0)
 
 
 async def test_an_unknown_error_says_where_to_look_and_nothing_else():

@@ -5,10 +5,11 @@ import json
 import pytest
 
 from trimtab_common.domain.errors import NotFound
+from trimtab_scoring.discovery import CONTAINER_GROUPS, ENGINE_GROUPS
 from trimtab_scoring.engine import FeaturesRefused
 from trimtab_scoring.engines.dummy_aggregates import AggregateScorer, DummyAggregatesContainer
 from trimtab_scoring.engines.dummy_scorer import DummyScorer
-from trimtab_scoring.registry import CONTAINER_GROUP, ENGINE_GROUP, EngineRegistry
+from trimtab_scoring.registry import EngineRegistry
 from trimtab_scoring.scores import parse_features, score_row
 
 MIB = 1024 * 1024
@@ -130,13 +131,15 @@ class Plugin:
 @pytest.mark.req("B-002", "B-311")
 def test_engines_and_containers_load_by_entry_point_and_a_broken_one_is_left_out():
     plugins = {
-        ENGINE_GROUP: [
+        ENGINE_GROUPS[0]: [
             Plugin("bad", ImportError("no module")),
             Plugin("mine", lambda: scorer("mine")),
         ],
-        CONTAINER_GROUP: [Plugin("broken", BrokenContainer), Plugin("more", ChangingContainer)],
+        CONTAINER_GROUPS[0]: [Plugin("broken", BrokenContainer), Plugin("more", ChangingContainer)],
     }
-    registry = EngineRegistry(engines=(), containers=(), plugins=lambda group: plugins[group])
+    registry = EngineRegistry(
+        engines=(), containers=(), plugins=lambda group: plugins.get(group, [])
+    )
     assert [engine.name for engine in registry.list()] == ["first", "mine"]
 
 

@@ -5,7 +5,7 @@ from trimtab_common import notify, store
 
 def test_what_the_store_exports_is_what_the_services_were_promised():
     assert set(store.__all__) == {
-        *("Query", "Session", "Store", "StoreBusy", "StoreUnreachable", "open_store"),
+        *("Marker", "Query", "Session", "Store", "StoreBusy", "StoreUnreachable", "open_store"),
         "running_plan_beside",
     }
     assert set(notify.__all__) == {"Event", "Notifier", "Priority", "is_enabled"}

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 
 from trimtab_api.rest import versions
-from trimtab_api.schedule import parse_time
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.resources import Below, Field, JsonType, Resource
+from trimtab_common.rules import times
 
 Json = Any
 TRUE_WORDS = frozenset({"1", "t", "true", "on", "y", "yes"})
@@ -53,6 +53,20 @@ def created(resource: Resource, body: bytes, *, minor: int) -> dict[str, Json]:
         if field.required and field.name not in result:
             raise invalid(field.name, None, "Mandatory field missing.")
     return result
+
+
+def list_of_texts(body: bytes, name: str) -> list[str]:
+    """The one member `name` of an optional body; empty when it is absent or null."""
+    value = load(body) if body.strip() else {}
+    if not isinstance(value, dict):
+        raise InvalidArgument("The request body must be a JSON object.")
+    for key in value:
+        if key != name:
+            raise InvalidArgument(f"Unknown attribute: {key}")
+    items = value.get(name) or []
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise invalid(name, items, "It must be a list of texts.")
+    return items
 
 
 def gate(field: Field, value: Json, *, minor: int) -> None:
@@ -112,7 +126,7 @@ def _list(field: Field, value: Json) -> Json:
 
 def _time(field: Field, value: Json) -> Json:
     if isinstance(value, str):
-        return parse_time(value)
+        return times.parsed(value)
     raise invalid(field.name, value, "It must be ISO 8601 text.")
 
 

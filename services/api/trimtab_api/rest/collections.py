@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from trimtab_api import idents, services
+from trimtab_api import idents
 from trimtab_api.rest import paging, render
 from trimtab_api.rest.call import Call, Endpoint, ok
 from trimtab_api.rest.request import RestResponse
 from trimtab_common.domain.errors import InvalidArgument, NotFound
 from trimtab_common.domain.resources import Resource
-from trimtab_common.store import Query, Session
+from trimtab_common.domain.services import status
+from trimtab_common.store import Marker, Query, Session
 
 Json = Any
 
@@ -70,11 +71,12 @@ async def _page(
 ) -> Sequence[Any]:
     in_store = page.sort_key in resource.sort_keys
     filters = {resource.filters[name]: value for name, value in page.filters.items()}
+    sort_key = page.sort_key if in_store else paging.DEFAULT_SORT_KEY
     query = Query(
         filters=filters,
         limit=page.limit,
-        marker_id=await _marker_id(session, resource, page.marker),
-        sort_key=page.sort_key if in_store else paging.DEFAULT_SORT_KEY,
+        marker=await _marker(session, resource, page.marker, sort_key),
+        sort_key=sort_key,
         sort_dir=page.sort_dir,
         show_deleted=show_deleted,
     )
@@ -82,7 +84,9 @@ async def _page(
     return records
 
 
-async def _marker_id(session: Session, resource: Resource, marker: str | None) -> int | None:
+async def _marker(
+    session: Session, resource: Resource, marker: str | None, sort_key: str
+) -> Marker | None:
     """The marker may have been deleted since the page before: it still says where that ended."""
     if marker is None:
         return None
@@ -95,8 +99,8 @@ async def _marker_id(session: Session, resource: Resource, marker: str | None) -
         if resource.marker_must_be_uuid:
             raise InvalidArgument(f"Expected a uuid as marker but received {marker}.")
         raise NotFound(f"The marker {marker} could not be found.")
-    found = await _table(session, resource).get(ident, show_deleted=True)
-    return int(found.id)
+    found: Marker = await _table(session, resource).marker(ident, sort_key=sort_key)
+    return found
 
 
 def _table(session: Session, resource: Resource) -> Any:
@@ -117,7 +121,7 @@ async def _descriptions(_call: Call, session: Session) -> render.Computed:
 
 async def _status(call: Call, _session: Session) -> render.Computed:
     now, down_time_s = call.deps.clock.now(), call.deps.settings.service_down_time_s
-    return {"status": lambda service: services.status(service, now=now, down_time_s=down_time_s)}
+    return {"status": lambda service: status(service, now=now, down_time_s=down_time_s)}
 
 
 async def _nothing(_call: Call, _session: Session) -> render.Computed:

@@ -11,10 +11,12 @@ from collections.abc import Callable
 
 import structlog
 
+from trimtab_api import openapi
 from trimtab_api.auth import Authenticator, Identity, Policy
 from trimtab_api.ports import Deps
 from trimtab_api.rest import cors, faults, roots, versions
-from trimtab_api.rest.call import Call, ok
+from trimtab_api.rest.call import JSON, Call, ok
+from trimtab_api.rest.render import chunked
 from trimtab_api.rest.request import RestRequest, RestResponse, Target, parse_target
 from trimtab_api.rest.routes import WEBHOOK_RULE, Route, find
 from trimtab_common.domain.errors import Bug, TrimtabError, Unauthenticated
@@ -72,6 +74,8 @@ class RestApi:
             if request.method not in ("GET", "HEAD"):
                 raise faults.MethodNotAllowed(request.method, ("GET",))
             return ok(roots.versions_document(request.origin))
+        if target.segments == openapi.PATH and request.method in ("GET", "HEAD"):
+            return RestResponse(status=200, headers=(JSON,), chunks=chunked(openapi.body()))
         identity = await self._identify(request, target)
         route, ident = find(request.method, target.segments)
         self._enforce(route, identity)

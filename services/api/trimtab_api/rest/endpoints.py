@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from trimtab_api import action_plans, actions, audit_templates, audits, data_model, idents
+from trimtab_api import (
+    action_plans,
+    actions,
+    audit_templates,
+    audits,
+    data_model,
+    element_models,
+    idents,
+)
 from trimtab_api.rest import bodies, patches, render, versions
 from trimtab_api.rest.call import JSON, Call, created, empty, ok
 from trimtab_api.rest.collections import shown
 from trimtab_api.rest.paging import refuse_unknown
 from trimtab_api.rest.request import RestResponse
+from trimtab_common.domain.elements import ElementSnapshot
 from trimtab_common.domain.errors import InvalidArgument, NotFound
 from trimtab_common.domain.resources import (
     ACTION_PLANS,
@@ -21,13 +31,12 @@ from trimtab_common.domain.resources import (
     STRATEGIES,
     Kept,
     Resource,
+    Since,
 )
 from trimtab_common.domain.snapshot import ComputeSnapshot
 
 Json = Any
 NAME_ROW = "Name"
-DATA_MODEL_SINCE, EXTENDED_SINCE = 3, 6
-"""Minor versions of the data model and of its extended fields."""
 
 
 async def strategy_state(call: Call) -> RestResponse:
@@ -107,6 +116,15 @@ async def start_action_plan(call: Call) -> RestResponse:
     return ok(await shown(call, ACTION_PLANS, plan))
 
 
+async def roll_back_action_plan(call: Call) -> RestResponse:
+    """POST /v1/action_plans/{ident}/rollback, from 1.8 on: the new plan and a report (A-076)."""
+    versions.require(call.minor, Since.ROLLBACK)
+    refuse_unknown(call.query, frozenset())
+    actions = bodies.list_of_texts(call.request.body, "actions")
+    plan, report = await action_plans.roll_back(call.deps, call.ident, actions)
+    return ok({**await shown(call, ACTION_PLANS, plan), "results": [asdict(one) for one in report]})
+
+
 async def delete_action_plan(call: Call) -> RestResponse:
     """DELETE /v1/action_plans/{ident}."""
     await action_plans.delete(call.deps, call.ident)
@@ -137,22 +155,31 @@ async def trigger_webhook(call: Call) -> RestResponse:
 
 async def get_data_model(call: Call) -> RestResponse:
     """GET /v1/data_model, from 1.3 on (A-070)."""
-    versions.require(call.minor, DATA_MODEL_SINCE)
+    versions.require(call.minor, Since.DATA_MODEL)
     refuse_unknown(call.query, frozenset({"data_model_type", "type", "audit_uuid", "audit"}))
     kind = call.query.get("data_model_type", call.query.get("type", "compute"))
+    audit = call.query.get("audit_uuid", call.query.get("audit"))
+    if kind in element_models.KINDS and call.minor >= Since.DATA_MODEL_KINDS:
+        scope = await data_model.scope_of(call.deps, audit)
+        elements = await call.deps.models.elements(kind, scope)
+        chunks = await asyncio.to_thread(_element_model_body, kind, elements)
+        return RestResponse(status=200, headers=(JSON,), chunks=chunks)
     if kind != "compute":
         raise NotFound(f"The data model {kind} could not be found.")
-    audit = call.query.get("audit_uuid", call.query.get("audit"))
-    extended = call.minor >= EXTENDED_SINCE
+    extended = call.minor >= Since.DATA_MODEL_EXTENDED
     snapshot = await data_model.of_audit(call.deps, audit)
     chunks = await asyncio.to_thread(_data_model_body, snapshot, with_extended=extended)
     return RestResponse(status=200, headers=(JSON,), chunks=chunks)
 
 
+def _element_model_body(kind: str, snapshot: ElementSnapshot | None) -> tuple[bytes, ...]:
+    """In a thread, as the next one."""
+    return render.chunked(element_models.body(kind, snapshot))
+
+
 def _data_model_body(snapshot: ComputeSnapshot | None, *, with_extended: bool) -> tuple[bytes, ...]:
     """In a thread: a row for each of 200,000 servers takes a second."""
-    rows = list(data_model.rows(snapshot, with_extended=with_extended)) if snapshot else []
-    return render.chunked(render.dumps({"context": rows}))
+    return render.chunked(data_model.body(snapshot, with_extended=with_extended))
 
 
 async def _created(call: Call, resource: Resource, record: Any) -> RestResponse:

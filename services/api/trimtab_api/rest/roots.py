@@ -9,6 +9,7 @@ from trimtab_api.rest.call import Call, ok
 from trimtab_api.rest.paging import refuse_unknown
 from trimtab_api.rest.render import Links
 from trimtab_api.rest.request import RestResponse
+from trimtab_common.domain.resources import Since
 
 Json = Any
 DESCRIPTION = (
@@ -22,8 +23,8 @@ LISTED = {
     "action_plans": 0,
     "scoring_engines": 0,
     "services": 0,
-    "data_model": 3,
-    "webhooks": 4,
+    "data_model": Since.DATA_MODEL,
+    "webhooks": Since.WEBHOOKS,
 }
 """Collections that GET /v1 links to, and the minor version from which on it does."""
 

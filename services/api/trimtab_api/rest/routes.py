@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from trimtab_api.rest import endpoints, roots
 from trimtab_api.rest.call import Endpoint
+from trimtab_api.rest.catalogue import kept
 from trimtab_api.rest.collections import listing, show
 from trimtab_api.rest.faults import MethodNotAllowed, RouteNotFound
 from trimtab_common.domain import resources
@@ -40,20 +41,32 @@ class Route:
 def _reads(resource: Resource, one: str, many: str) -> Iterator[Route]:
     """List, detail and show of a resource."""
     plural, name = resource.plural, resource.name
+    keep = kept if plural in _CATALOGUE else _as_it_is
     for path, rule, endpoint in (
         ((plural,), "get_all", listing(resource, detail=False)),
         ((plural, "detail"), "detail", listing(resource, detail=True)),
     ):
         yield Route(
-            method="GET", path=path, rpc=f"List{many}", rule=f"{name}:{rule}", endpoint=endpoint
+            method="GET",
+            path=path,
+            rpc=f"List{many}",
+            rule=f"{name}:{rule}",
+            endpoint=keep(endpoint),
         )
     yield Route(
         method="GET",
         path=(plural, IDENT),
         rpc=f"Get{one}",
         rule=f"{name}:get",
-        endpoint=show(resource),
+        endpoint=keep(show(resource)),
     )
+
+
+_CATALOGUE = {"goals", "strategies"}
+
+
+def _as_it_is(endpoint: Endpoint) -> Endpoint:
+    return endpoint
 
 
 def _route(method: str, path: str, rpc: str, rule: str, endpoint: Endpoint) -> Route:
@@ -119,6 +132,13 @@ ROUTES: tuple[Route, ...] = (
         "action_plan:start",
         endpoints.start_action_plan,
     ),
+    _route(
+        "POST",
+        "action_plans/{ident}/rollback",
+        "RollBackActionPlan",
+        "action_plan:rollback",
+        endpoints.roll_back_action_plan,
+    ),
     *_reads(resources.ACTIONS, "Action", "Actions"),
     _route("PATCH", "actions/{ident}", "UpdateAction", "action:update", endpoints.update_action),
     *_reads(resources.SCORING_ENGINES, "ScoringEngine", "ScoringEngines"),
@@ -141,13 +161,15 @@ _BY_FIRST = _grouped()
 def find(method: str, segments: Sequence[str]) -> tuple[Route, str]:
     """The route and the ident in the path. RouteNotFound, or MethodNotAllowed with the others.
 
-    Literal paths come first in the table, so `audits/detail` is never an audit called detail.
+    A literal path stands alone: `audits/detail` is never an audit called detail, whatever the method.
     """
     matching = [
         r for r in _BY_FIRST.get(segments[0] if segments else "", ()) if r.matches(segments)
     ]
     if not matching:
         raise RouteNotFound(f"There is no resource at /v1/{'/'.join(segments)}.")
+    if any(IDENT not in route.path for route in matching):
+        matching = [route for route in matching if IDENT not in route.path]
     wanted = "GET" if method == "HEAD" else method
     for route in matching:
         if route.method == wanted:

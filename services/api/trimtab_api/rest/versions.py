@@ -6,10 +6,9 @@ import re
 from typing import ClassVar
 
 from trimtab_common.domain.errors import Code, InvalidArgument, TrimtabError
+from trimtab_common.domain.resources import MAX_MINOR
 
 SERVICE_TYPE = "infra-optim"
-MAX_MINOR = 7
-"""1.8 (rollback) is announced when its route exists."""
 MINIMUM = "1.0"
 MAXIMUM = f"1.{MAX_MINOR}"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc.aio
 
-from trimtab_api.auth import Authenticator, Policy
+from trimtab_api.auth import Authenticator, Identity, Policy
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -20,13 +20,16 @@ class Gate:
     authenticator: Authenticator
     policy: Policy
 
-    async def check(self, context: Context, rule: str) -> None:
-        """Unauthenticated or PermissionDenied, naming the rule."""
-        await self.check_headers(metadata(context), rule)
+    async def check(self, context: Context, *rules: str) -> Identity:
+        """Who calls. Unauthenticated, or PermissionDenied naming the first rule not passed."""
+        return await self.check_headers(metadata(context), *rules)
 
-    async def check_headers(self, headers: Mapping[str, str], rule: str) -> None:
+    async def check_headers(self, headers: Mapping[str, str], *rules: str) -> Identity:
         """The same for headers or metadata, names in lower case."""
-        self.policy.enforce(rule, await self.authenticator.identify(headers))
+        identity = await self.authenticator.identify(headers)
+        for rule in rules:
+            self.policy.enforce(rule, identity)
+        return identity
 
 
 def metadata(context: Context) -> dict[str, str]:

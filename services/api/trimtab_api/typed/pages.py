@@ -1,19 +1,24 @@
-"""Pages of the typed services: opaque tokens that only this service understands."""
+"""Pages of the typed services: opaque tokens that only this service understands (AIP-158)."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import orjson
+
+from trimtab_api.typed import filters
 from trimtab_common.domain.errors import InvalidArgument
+from trimtab_common.domain.resources import Resource
 from trimtab_common.store import Query
 
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
-PREFIX = b"after:"
+_MAX_ID = 2**31 - 1
 
 
 class Listable(Protocol[R_co]):
@@ -22,6 +27,15 @@ class Listable(Protocol[R_co]):
     async def list(self, query: Query | None = None) -> Sequence[R_co]:
         """A page."""
         ...
+
+
+class ListRequest(Protocol):
+    """What every List request has."""
+
+    page_size: int
+    page_token: str
+    filter: str
+    order_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,39 +48,68 @@ class Page(Generic[R]):
 
 async def read(
     table: Listable[R],
+    resource: Resource,
+    request: ListRequest,
     *,
-    size: int,
-    token: str,
     max_size: int,
-    filters: Mapping[str, str] | None = None,
+    also: Mapping[str, Any] | None = None,
 ) -> Page[R]:
-    """One page, oldest first. InvalidArgument: a negative size or a token that is none of ours."""
-    if size < 0:
-        raise InvalidArgument("page_size must not be negative.")
-    limit = min(size or max_size, max_size)
-    kept = {name: value for name, value in (filters or {}).items() if value}
-    query = Query(filters=kept, limit=limit + 1, marker_id=_decoded(token))
+    """One page, by keyset. `also`: filters that have fields of their own; empty ones count not.
+
+    InvalidArgument: a bad size, filter or order, or a token of another list or another order.
+    """
+    limit = size(request.page_size, max_size)
+    sort_key, sort_dir = filters.order(resource, request.order_by)
+    named = {name: value for name, value in (also or {}).items() if value}
+    wanted = {**filters.parse(resource, request.filter), **named}
+    asked = [resource.name, request.filter, f"{sort_key} {sort_dir}", sorted(named.items())]
+    query = Query(
+        filters=wanted,
+        limit=limit + 1,
+        marker_id=decoded(request.page_token, asked),
+        sort_key=sort_key,
+        sort_dir=sort_dir,
+    )
     records = await table.list(query)
     page = records[:limit]
     more = len(records) > limit
-    return Page(records=page, next_token=_encoded(page[-1]) if more else "")
+    return Page(records=page, next_token=encoded(_id(page[-1]), asked) if more else "")
 
 
-def _encoded(record: Any) -> str:
-    return base64.urlsafe_b64encode(PREFIX + str(record.id).encode()).decode()
+def size(wanted: int, max_size: int) -> int:
+    """How many a page holds. InvalidArgument when negative."""
+    if wanted < 0:
+        raise InvalidArgument("page_size must not be negative.")
+    return min(wanted or max_size, max_size)
 
 
-def _decoded(token: str) -> int | None:
+def encoded(after: int, asked: Any) -> str:
+    """The token of the page after this id, of the list that `asked` describes."""
+    return base64.urlsafe_b64encode(orjson.dumps([after, _digest(asked)])).decode()
+
+
+def decoded(token: str, asked: Any) -> int | None:
+    """The id that a token stands for; None for no token."""
     if not token:
         return None
     try:
-        text = base64.urlsafe_b64decode(token.encode())
-    except (binascii.Error, ValueError):
-        text = b""
-    digits = text.removeprefix(PREFIX)
-    if not text.startswith(PREFIX) or not digits.isdigit() or len(digits) > MAX_DIGITS:
+        after, digest = orjson.loads(
+            base64.b64decode(token.encode(), altchars=b"-_", validate=True)
+        )
+    except (binascii.Error, TypeError, ValueError):
+        after, digest = None, None
+    if type(after) is not int or not 0 <= after <= _MAX_ID:
         raise InvalidArgument("page_token is not one that this service gave.")
-    return int(digits)
+    if digest != _digest(asked):
+        raise InvalidArgument(
+            "page_token is of a list with another filter or order. Ask for its first page anew."
+        )
+    return after
 
 
-MAX_DIGITS = 18
+def _digest(asked: Any) -> str:
+    return hashlib.blake2b(orjson.dumps(asked), digest_size=6).hexdigest()
+
+
+def _id(record: Any) -> int:
+    return int(record.id)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf import json_format, struct_pb2, timestamp_pb2
+
+from trimtab_common.domain.errors import InvalidArgument
 
 Json = Any
 
@@ -22,8 +24,14 @@ def list_value(value: Sequence[Json]) -> struct_pb2.ListValue:
 
 
 def plain(message: struct_pb2.Struct | struct_pb2.ListValue) -> Json:
-    """Plain JSON; whole numbers become integers again, which a Struct cannot tell apart."""
-    return _whole(json_format.MessageToDict(message))
+    """Plain JSON; whole numbers become integers again, which a Struct cannot tell apart.
+
+    InvalidArgument for what JSON has no words for: NaN and infinities.
+    """
+    try:
+        return _whole(json_format.MessageToDict(message))
+    except (json_format.Error, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"Free-form JSON that no JSON text can hold: {error}") from None
 
 
 def timestamp(at: datetime | None) -> timestamp_pb2.Timestamp | None:
@@ -33,6 +41,19 @@ def timestamp(at: datetime | None) -> timestamp_pb2.Timestamp | None:
     result = timestamp_pb2.Timestamp()
     result.FromDatetime(at)
     return result
+
+
+def value(json: Json) -> struct_pb2.Value:
+    """Any JSON as a Value."""
+    return json_format.ParseDict(json, struct_pb2.Value())
+
+
+def moment(stamp: timestamp_pb2.Timestamp) -> datetime:
+    """The time of a Timestamp, aware UTC; InvalidArgument outside the years 1 to 9999."""
+    try:
+        return stamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument(f"A time that no calendar has: {error}") from None
 
 
 def _whole(value: Json) -> Json:

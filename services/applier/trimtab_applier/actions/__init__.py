@@ -6,30 +6,36 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-import jsonschema
 import structlog
 
+from trimtab_applier.actions.change_node_power_state import ChangeNodePowerState
 from trimtab_applier.actions.change_nova_service_state import ChangeNovaServiceState
 from trimtab_applier.actions.contract import ActionContext, ActionPlugin
 from trimtab_applier.actions.migrate import Migrate
 from trimtab_applier.actions.nop import Nop
 from trimtab_applier.actions.resize import Resize
 from trimtab_applier.actions.sleep import Sleep
+from trimtab_applier.actions.start import Start
 from trimtab_applier.actions.stop import Stop
+from trimtab_applier.actions.volume_migrate import VolumeMigrate
 from trimtab_applier.errors import ActionFailed
 from trimtab_common.domain.records import Action
+from trimtab_common.rules import schemas
 
 __all__ = ["BUILT_IN", "ActionContext", "ActionPlugin", "ActionTypes", "load_action_types"]
 
 log = structlog.get_logger(__name__)
 ENTRY_POINTS = "trimtab_actions"
 BUILT_IN: tuple[type[ActionPlugin], ...] = (
+    ChangeNodePowerState,
     ChangeNovaServiceState,
     Migrate,
     Nop,
     Resize,
     Sleep,
+    Start,
     Stop,
+    VolumeMigrate,
 )
 
 
@@ -48,12 +54,10 @@ class ActionTypes:
         plugin = self.by_name.get(action.action_type)
         if plugin is None:
             raise ActionFailed(f"No action type {action.action_type!r} is installed here")
-        error = jsonschema.exceptions.best_match(
-            jsonschema.Draft4Validator(plugin.schema).iter_errors(action.input_parameters)
-        )
-        if error is not None:
-            where = "/".join(str(part) for part in error.absolute_path) or "input_parameters"
-            raise ActionFailed(f"Wrong parameters, {where}: {error.message}")
+        problem = schemas.problem_of(action.input_parameters, plugin.schema)
+        if problem is not None:
+            where, message = problem
+            raise ActionFailed(f"Wrong parameters, {where or 'input_parameters'}: {message}")
         return plugin
 
     def descriptions(self) -> dict[str, str]:

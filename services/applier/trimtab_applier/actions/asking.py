@@ -33,13 +33,22 @@ class Answer(Enum):
 class Asking:
     """One request to the cloud, tried again only after a look that found no trace of it."""
 
-    def __init__(self, context: ActionContext, call: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self, context: ActionContext, call: Callable[[], Awaitable[object]], *, patience: int = 0
+    ) -> None:
+        """patience: how often a conflict only means "not now": then it is asked again."""
+        self._patience = patience
         self._context = context
         self._call = call
         self._answer = Answer.NONE
         self._error = ""
         self._asked_at = 0.0
         self._tries = 0
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the cloud said yes to the last try."""
+        return self._answer is Answer.ACCEPTED
 
     async def ask(self) -> None:
         """Sends the request.
@@ -66,6 +75,10 @@ class Asking:
             ActionFailed: it will not show any more.
         """
         if self._answer is Answer.NONE:
+            if self._context.is_settled:
+                await self.ask()
+            return
+        if self._answer is Answer.CONFLICT and self._tries <= self._patience:
             await self.ask()
             return
         if self._answer is Answer.CONFLICT:
@@ -79,7 +92,7 @@ class Asking:
         if waited_s < limit_s:
             return
         if self._answer is Answer.ACCEPTED:
-            raise ActionFailed("Nova accepted the request and shows no trace of it")
+            raise ActionFailed("The cloud accepted the request and shows no trace of it")
         if self._tries > self._context.limits.http_retries:
-            raise ActionFailed(f"Outcome unknown, Nova shows no trace of it: {self._error}")
+            raise ActionFailed(f"Outcome unknown, the cloud shows no trace of it: {self._error}")
         await self.ask()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from trimtab_applier.actions.contract import ActionPlugin
-from trimtab_applier.errors import ActionFailed, ActionSkipped
-from trimtab_common.openstack.nova_writes import OutcomeUnknown, ServiceView
+from trimtab_applier.actions.asking import Asking
+from trimtab_applier.actions.contract import ActionContext, ActionPlugin
+from trimtab_applier.errors import ActionFailed, ActionSkipped, check_facts
+from trimtab_applier.facts import host_changes
+from trimtab_common.domain.errors import DeadlineExceeded, Unavailable
+from trimtab_common.domain.inverses import DISABLED_REASON
+from trimtab_common.openstack.nova_writes import ServiceView
 
 ENABLED, DISABLED = "enabled", "disabled"
-DEFAULT_REASON = "watcher_disabled"
+WITHIN_S = 80.0
 
 
 class ChangeNovaServiceState(ActionPlugin):
@@ -32,6 +36,10 @@ class ChangeNovaServiceState(ActionPlugin):
         "additionalProperties": False,
     }
 
+    def __init__(self, context: ActionContext) -> None:
+        super().__init__(context)
+        self._answer: ServiceView | None = None
+
     async def pre_condition(self) -> None:
         """The service exists and is not in that state yet."""
         wanted = self.context.parameters["state"]
@@ -42,6 +50,8 @@ class ChangeNovaServiceState(ActionPlugin):
             raise ActionSkipped(f"nova-compute service of {self._name} not found")
         if service.status == wanted:
             raise ActionSkipped(f"nova-compute service of {service.host} is already {wanted}")
+        if wanted == ENABLED:
+            check_facts(host_changes(self.context.facts, service), f"Host {service.host}")
         self.context.intend(
             service=service.uuid,
             host=service.host,
@@ -50,28 +60,48 @@ class ChangeNovaServiceState(ActionPlugin):
         )
 
     async def execute(self) -> bool:
-        """Sets the state, which may be done twice without harm."""
-        last: OutcomeUnknown | None = None
-        for _ in range(self.context.limits.http_retries + 1):
-            try:
-                service = await self.context.write(self._set)
-            except OutcomeUnknown as error:
-                last = error
-                await self.context.clock.sleep(self.context.limits.http_retry_interval_s)
-                continue
-            if service.status != self.context.parameters["state"]:
-                raise ActionFailed(f"Nova says that {service.host} is {service.status}")
-            return True
-        raise ActionFailed(f"Outcome unknown: {last.message if last else 'not tried'}")
+        """Asks Nova, then looks until it is so."""
+        asking = Asking(self.context, self._set)
+        await asking.ask()
+        return await self._follow(asking)
 
-    async def _set(self) -> ServiceView:
+    async def resume(self) -> bool:
+        """Looks first."""
+        return await self._follow(Asking(self.context, self._set))
+
+    async def _follow(self, asking: Asking) -> bool:
+        clock, wanted = self.context.clock, self.context.parameters["state"]
+        until = clock.monotonic() + WITHIN_S
+        while clock.monotonic() < until:
+            try:
+                service = await self._mine()
+            except (Unavailable, DeadlineExceeded):
+                await clock.sleep(self.context.limits.poll_s)
+                continue
+            if service is None:
+                raise ActionFailed(f"nova-compute service of {self._name} is gone")
+            if service.status == wanted:
+                return True
+            await asking.found_no_trace()
+            await clock.sleep(self.context.limits.poll_s)
+        raise ActionFailed(f"Host {self._name} did not become {wanted} within {WITHIN_S:g} s")
+
+    async def _set(self) -> None:
         given = self.context.parameters
         is_enabled = given["state"] == ENABLED
-        return await self.context.nova.set_service_status(
+        self._answer = await self.context.nova.set_service_status(
             self.context.intent["service"],
             enabled=is_enabled,
-            reason=None if is_enabled else given.get("disabled_reason") or DEFAULT_REASON,
+            reason=None if is_enabled else given.get("disabled_reason") or DISABLED_REASON,
         )
+
+    async def _mine(self) -> ServiceView | None:
+        """What Nova answered, once; then what it shows."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            return answer
+        services = await self.context.nova.compute_services()
+        return next((s for s in services if s.uuid == self.context.intent["service"]), None)
 
     @property
     def _name(self) -> str:

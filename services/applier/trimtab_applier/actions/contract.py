@@ -16,7 +16,9 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from trimtab_applier.moves import MoveWatcher
 from trimtab_applier.settings import NovaSettings
 from trimtab_common.domain.records import Json
+from trimtab_common.openstack.cinder_writes import CinderWrites
 from trimtab_common.openstack.nova_writes import NovaWrites
+from trimtab_common.openstack.power_writes import PowerWrites
 from trimtab_common.runtime.clock import Clock
 
 T = TypeVar("T")
@@ -41,6 +43,16 @@ class ActionContext(Protocol):
         ...
 
     @property
+    def facts(self) -> Mapping[str, Json]:
+        """What the plan relied on; empty when its strategy stored nothing."""
+        ...
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no request of an earlier, dead runner of this action can still be on its way."""
+        ...
+
+    @property
     def clock(self) -> Clock:
         """Time."""
         ...
@@ -48,6 +60,20 @@ class ActionContext(Protocol):
     @property
     def nova(self) -> NovaWrites:
         """The compute service."""
+        ...
+
+    @property
+    def cinder(self) -> CinderWrites:
+        """The block storage service. ActionFailed where there is none."""
+        ...
+
+    @property
+    def power(self) -> PowerWrites:
+        """What switches machines. ActionFailed where there is nothing."""
+        ...
+
+    async def reread(self, kind: str, uuid: str) -> None:
+        """Has collector look at one element of a model again soon; never raises."""
         ...
 
     @property
@@ -70,6 +96,14 @@ class ActionContext(Protocol):
 
     def found(self, **facts: Json) -> None:
         """Adds to the result that is committed together with the final state."""
+        ...
+
+    async def run_inverse(self) -> bool:
+        """Runs what `domain.inverses` knows to undo this action, as an action of its own; for revert.
+
+        Raises:
+            ActionSkipped: there is nothing to undo, or no way to.
+        """
         ...
 
     async def write(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -128,3 +162,11 @@ class ActionPlugin(ABC):
         Only called when `is_abortable`. An exception makes the action, and the cancelling, FAILED.
         """
         return False
+
+    async def revert(self) -> bool:
+        """Undoes a SUCCEEDED action of a plan that failed. Only True is success (B-300).
+
+        Called again after a crash, so it looks first; what it commits by `commit_intent` is there
+        then. Default: what is known to undo this type. ActionSkipped: nothing is.
+        """
+        return await self.context.run_inverse()

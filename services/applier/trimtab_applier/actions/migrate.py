@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from trimtab_applier.actions.contract import ActionPlugin
 from trimtab_applier.actions.move import Move, note_before
-from trimtab_applier.errors import ActionFailed, ActionSkipped
+from trimtab_applier.errors import ActionFailed, ActionSkipped, check_facts
+from trimtab_applier.facts import server_changes
 from trimtab_common.domain.records import Json
 
 LIVE = "live"
@@ -50,6 +51,8 @@ class Migrate(ActionPlugin):
         server = await self.context.nova.server(uuid)
         if server is None:
             raise ActionSkipped(f"Instance {uuid} not found")
+        if server.host != given["source_node"] and server.host == self._destination:
+            raise ActionSkipped(f"Instance {uuid} is already on destination node {server.host}")
         if server.host != given["source_node"]:
             raise ActionSkipped(
                 f"Instance {uuid} is not on source node {given['source_node']} but on {server.host}"
@@ -60,6 +63,7 @@ class Migrate(ActionPlugin):
             raise ActionFailed(
                 f"Instance {uuid} is {server.status}; only ACTIVE or PAUSED ones move live"
             )
+        check_facts(server_changes(self.context.facts, server), f"Instance {uuid}")
         await note_before(self.context, server)
 
     async def execute(self) -> bool:

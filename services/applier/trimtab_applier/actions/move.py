@@ -23,9 +23,13 @@ from trimtab_common.domain.errors import (
     TrimtabError,
 )
 from trimtab_common.openstack.nova_writes import MigrationView, OutcomeUnknown, ServerView
+from trimtab_common.runtime import failpoints
 
 log = structlog.get_logger(__name__)
 FAILED = frozenset({"failed", "error", "cancelled", "reverted"})
+GIVEN_UP_AFTER_S = 30.0
+"""A server that is idle so long although its migration is said to go on is not moving: a compute
+that died leaves such records, a queued one for ever."""
 
 
 async def note_before(context: ActionContext, server: ServerView) -> None:
@@ -34,6 +38,7 @@ async def note_before(context: ActionContext, server: ServerView) -> None:
     context.intend(
         source_host=server.host,
         prior_status=server.status,
+        prior_flavor=server.flavor,
         last_migration_id=max((migration.number for migration in earlier), default=0),
         at=context.clock.now().isoformat(),
     )
@@ -59,6 +64,7 @@ class Move:
         self._confirming = Asking(context, lambda: context.nova.confirm_resize(server))
         self._source = str(context.intent["source_host"])
         self._prior_status = str(context.intent["prior_status"])
+        self._idle_since: float | None = None
 
     async def run(self, *, is_new: bool) -> bool:
         """Asks if that was not done before, and follows the move to its end; True: it succeeded.
@@ -119,7 +125,7 @@ class Move:
         if view.gone:
             raise ActionFailed(f"Instance {self._server} is gone")
         server, migration = view.server, view.migration
-        if server is None or server.task_state is not None:
+        if server is None or self._is_under_way(server, view):
             return False
         if server.status == "ERROR":
             raise ActionFailed(
@@ -142,6 +148,18 @@ class Move:
         if migration.status == "finished":
             return False  # Nova has not shown VERIFY_RESIZE yet, or confirms by itself
         return self._has_arrived(server, migration)
+
+    def _is_under_way(self, server: ServerView, view: MoveView) -> bool:
+        """Whether Nova works on the server, or did so until less than GIVEN_UP_AFTER_S ago."""
+        if server.task_state is not None:
+            self._idle_since = None
+            return True
+        if not view.is_in_progress or server.status == "ERROR":
+            return False
+        now = self._context.clock.monotonic()
+        if self._idle_since is None:
+            self._idle_since = now
+        return now - self._idle_since < GIVEN_UP_AFTER_S
 
     def _has_arrived(self, server: ServerView, migration: MigrationView | None) -> bool:
         if self._destination is None:
@@ -179,10 +197,12 @@ class Move:
 async def _look(watch: MoveWatch) -> MoveView | None:
     """The next view; None when Nova did not answer, or refused to: that says nothing of the move."""
     try:
-        return await watch.next()
+        view = await watch.next()
     except TrimtabError as error:
         log.warning("move not seen", server=watch.server, problem=error.message)
         return None
+    failpoints.reach("applier.move.seen")
+    return view
 
 
 def _shown(migration: MigrationView | None) -> str:

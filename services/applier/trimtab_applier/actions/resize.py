@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from trimtab_applier.actions.contract import ActionPlugin
 from trimtab_applier.actions.move import Move, note_before
-from trimtab_applier.errors import ActionFailed, ActionSkipped
+from trimtab_applier.errors import ActionFailed, ActionSkipped, check_facts
+from trimtab_applier.facts import server_changes
 
 
 class Resize(ActionPlugin):
@@ -34,6 +35,7 @@ class Resize(ActionPlugin):
         flavor_id = await self.context.nova.flavor_id(flavor)
         if flavor_id is None:
             raise ActionFailed(f"Flavor {flavor} not found")
+        check_facts(server_changes(self.context.facts, server), f"Instance {uuid}")
         await note_before(self.context, server)
         self.context.intend(flavor_id=flavor_id)
 

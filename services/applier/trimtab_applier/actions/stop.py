@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from trimtab_applier.actions.asking import Asking
 from trimtab_applier.actions.contract import ActionPlugin
-from trimtab_applier.errors import ActionFailed, ActionSkipped
+from trimtab_applier.errors import ActionFailed, ActionSkipped, check_facts
+from trimtab_applier.facts import server_changes
 from trimtab_common.domain.errors import DeadlineExceeded, Unavailable
 
 STOPPED = "stopped"
@@ -36,6 +37,7 @@ class Stop(ActionPlugin):
             raise ActionSkipped(f"Instance {uuid} not found")
         if server.status == "SHUTOFF":
             raise ActionSkipped(f"Instance {uuid} is already stopped")
+        check_facts(server_changes(self.context.facts, server), f"Instance {uuid}")
         self.context.intend(prior_status=server.status)
 
     async def execute(self) -> bool:

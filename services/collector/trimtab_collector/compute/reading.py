@@ -8,28 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from trimtab_collector.compute.full_read import FullRead
+from trimtab_collector.compute.loading import EVERYTHING, Loaded, LoadScope
 from trimtab_collector.compute.rows import Inventories, host_row, server_row
+from trimtab_collector.reads import IncrementalRead
 from trimtab_common.domain.changes import (
     Change,
     HostRow,
+    RemoveGroup,
     RemoveHost,
     RemoveServer,
     ServerRow,
     SetAggregates,
     SetHealth,
+    UpsertGroup,
     UpsertHost,
     UpsertServer,
 )
 from trimtab_common.domain.compute import ComputeModel
-from trimtab_common.domain.errors import DeadlineExceeded, NotFound, TrimtabError, Unavailable
-from trimtab_common.domain.snapshot import Aggregate
+from trimtab_common.domain.errors import (
+    DeadlineExceeded,
+    NotFound,
+    PermissionDenied,
+    TrimtabError,
+    Unavailable,
+)
+from trimtab_common.domain.snapshot import Aggregate, ServerGroup
 from trimtab_common.openstack.nova import (
     HypervisorRecord,
     NovaReader,
@@ -44,32 +54,14 @@ IRONIC = "ironic"
 GONE = frozenset({"deleted", "soft-delete"})
 """States of servers that a whole list leaves out and a list of changes has."""
 _INVENTORIES_AT_ONCE = 16
+_LISTS_AT_ONCE = 4
 _OVERLAP = timedelta(seconds=10)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FullRead:
-    """The whole cloud. `since`: from when the next incremental read must start."""
-
-    hosts: Sequence[HostRow]
-    servers: Sequence[ServerRow]
-    aggregates: tuple[Aggregate, ...]
-    health: SetHealth
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncrementalRead:
-    """What changed. `since`: from when the next one must start."""
-
-    changes: Sequence[Change]
-    since: datetime
 
 
 class ComputeReader:
     """Reads through Nova's and Placement's clients; `model` is what is known, never changed here.
 
-    timeout_s: bound of each waiting step (C-040).
+    timeout_s: bound of each waiting step (C-040). loaded: which part of the cloud is read.
     """
 
     def __init__(
@@ -79,7 +71,9 @@ class ComputeReader:
         *,
         extended: bool = False,
         timeout_s: float = 600.0,
+        loaded: Loaded | None = None,
     ) -> None:
+        self.loaded = loaded or Loaded(EVERYTHING)
         self._nova = nova
         self._placement = placement
         self._extended = extended
@@ -89,17 +83,29 @@ class ComputeReader:
         self._cells_away = False
 
     async def read_all(self, model: ComputeModel) -> FullRead:
-        """The whole cloud. Unavailable, DeadlineExceeded...: nothing was read."""
+        """All that is to be loaded. Unavailable, DeadlineExceeded...: nothing was read."""
         await self._nova.check_version()
         self._strangers.clear()
         self._unanswered.clear()
+        everything = self.loaded.scope is None or self.loaded.scope.is_everything
         async with _step("Nova's lists", self._timeout_s) as step:
             hypervisors = step.create_task(self._nova.hypervisors())
             services = step.create_task(self._nova.services())
             aggregates = step.create_task(self._nova.aggregates())
-            reading = step.create_task(self._pages(None))
-        pages = reading.result()
-        hosts, missing = await self._hosts(hypervisors.result(), services.result(), model)
+            groups = step.create_task(self._groups())
+            reading = step.create_task(self._pages(None)) if everything else None
+            listed = await hypervisors
+            names = None if everything else self._resolved(await aggregates, await services)
+            found = [row for row in listed if names is None or row.host in names]
+            asking = step.create_task(self._inventories(found))
+        pages = reading.result() if reading is not None else await self._pages_of(names or ())
+        hosts, missing = self._host_rows(
+            found,
+            [row for row in services.result() if names is None or row.host in names],
+            asking.result(),
+            model,
+        )
+        self.loaded.brought(names)
         servers: dict[str, ServerRow] = {}
         self._cells_away = False
         for page in pages:
@@ -114,28 +120,60 @@ class ComputeReader:
             servers=list(servers.values()),
             aggregates=aggregates.result(),
             health=self._health(missing),
-            since=pages[0].date - _OVERLAP,
+            since=min((page.date for page in pages), default=datetime.now(UTC)) - _OVERLAP,
+            groups=groups.result(),
         )
+
+    async def read_hosts(self, model: ComputeModel, names: Collection[str]) -> list[Change]:
+        """These hosts and what is on them, to be added to the model (C-046)."""
+        async with _step("Nova's lists", self._timeout_s) as step:
+            services = step.create_task(self._nova.services())
+            listing = step.create_task(self._nova.hypervisors())
+        pages = await self._pages_of(names)
+        hypervisors = [row for row in listing.result() if row.host in names]
+        rows, _missing = await self._hosts(hypervisors, services.result(), model)
+        changes: list[Change] = [UpsertHost(row) for row in rows if row.hostname in names]
+        for page in pages:
+            servers = [self._server(record, model) for record in page.servers]
+            changes += [UpsertServer(row) for row in servers if row is not None]
+        return changes
+
+    async def hosts_of(self, scope: LoadScope) -> frozenset[str]:
+        """Names of the hosts in a scope, as Nova tells them now."""
+        async with _step("Nova's aggregates and services", self._timeout_s) as step:
+            services = step.create_task(self._nova.services())
+            aggregates = step.create_task(self._nova.aggregates())
+        return scope.hosts(aggregates.result(), services.result())
 
     async def read_changes(
         self, model: ComputeModel, since: datetime, *, thorough: bool
     ) -> IncrementalRead:
         """What changed since; repeating what is known is harmless.
 
-        thorough: look at aggregates too, and again at hosts that Placement did not answer for.
+        thorough: look at aggregates and server groups too, and again at hosts that Placement did not
+        answer for.
         """
         async with _step("Nova's changes", self._timeout_s) as step:
             services = step.create_task(self._nova.services())
             reading = step.create_task(self._pages(since))
             indexing = step.create_task(self._nova.aggregates()) if thorough else None
+            grouping = step.create_task(self._groups()) if thorough else None
         pages = reading.result()
-        changes = await self._host_changes(services.result(), model)
+        changes = (
+            await self._joined(indexing.result(), services.result(), model) if indexing else []
+        )
+        admitted = [row for row in services.result() if self.loaded.admits(row.host)]
+        changes += await self._host_changes(admitted, model)
         for page in pages:
             for record in page.servers:
                 if record.vm_state in GONE:
                     changes.append(RemoveServer(record.uuid))
                 elif (row := self._server(record, model)) is not None:
                     changes.append(UpsertServer(row))
+                elif model.find_server(record.uuid) is not None:
+                    changes.append(RemoveServer(record.uuid))  # it left what is loaded
+        if grouping is not None and (groups := grouping.result()) is not None:
+            changes += _group_changes(groups, model)
         if indexing is not None and indexing.result() != model.aggregates:
             changes.append(SetAggregates(indexing.result()))
         if thorough and self._unanswered:
@@ -155,7 +193,8 @@ class ComputeReader:
         if hosts:
             hypervisors = [record for record in listing.result() if record.host in hosts]
             rows, _missing = await self._hosts(hypervisors, services.result(), model)
-            changes += [UpsertHost(row) for row in rows if row.hostname in hosts]
+            wanted = {name for name in hosts if self.loaded.admits(name)}
+            changes += [UpsertHost(row) for row in rows if row.hostname in wanted]
         return changes + [change for task in reading for change in task.result()]
 
     async def _read_server(self, uuid: str, model: ComputeModel) -> list[Change]:
@@ -166,7 +205,54 @@ class ComputeReader:
         if record.vm_state in GONE:
             return [RemoveServer(uuid)]
         row = self._server(record, model)
-        return [] if row is None else [UpsertServer(row)]
+        if row is not None:
+            return [UpsertServer(row)]
+        return [RemoveServer(uuid)] if record.complete else []
+
+    def _resolved(
+        self, aggregates: Sequence[Aggregate], services: Sequence[ServiceRecord]
+    ) -> frozenset[str]:
+        names = (self.loaded.scope or EVERYTHING).hosts(aggregates, services)
+        if not names:
+            log.warning("the scope contains no host, the model is empty", scope=self.loaded.scope)
+        return names
+
+    async def _joined(
+        self,
+        aggregates: Sequence[Aggregate],
+        services: Sequence[ServiceRecord],
+        model: ComputeModel,
+    ) -> list[Change]:
+        """Hosts that came into an aggregate or zone that is loaded, with what is on them."""
+        loaded = self.loaded
+        if loaded.hosts is None or loaded.scope is None:
+            return []
+        new = loaded.scope.hosts(aggregates, services) - loaded.hosts
+        if not new:
+            return []
+        loaded.hosts |= new
+        return await self.read_hosts(model, new)
+
+    async def _pages_of(self, names: Collection[str]) -> list[ServerPage]:
+        """The servers of these hosts, of a few hosts at once."""
+        free = asyncio.Semaphore(_LISTS_AT_ONCE)
+        pages: list[ServerPage] = []
+
+        async def read(name: str) -> None:
+            async with free:
+                pages.extend([page async for page in self._nova.servers(host=name)])
+
+        async with _step("servers of hosts", self._timeout_s) as step:
+            for name in sorted(names):
+                step.create_task(read(name))
+        return pages
+
+    async def _groups(self) -> list[ServerGroup] | None:
+        try:
+            return await self._nova.server_groups()
+        except (NotFound, PermissionDenied) as error:
+            log.warning("no server groups: affinity is not known", problem=error.message)
+            return None
 
     async def _pages(self, since: datetime | None) -> list[ServerPage]:
         return [page async for page in self._nova.servers(since)]
@@ -174,7 +260,7 @@ class ComputeReader:
     def _server(self, record: ServerRecord, model: ComputeModel) -> ServerRow | None:
         if not record.complete:
             return model.find_server(record.uuid)  # its cell is away: what is known still holds
-        if record.vm_state in GONE:
+        if record.vm_state in GONE or not self.loaded.admits(record.host):
             return None
         return server_row(record, extended=self._extended)
 
@@ -185,9 +271,18 @@ class ComputeReader:
         model: ComputeModel,
     ) -> tuple[list[HostRow], tuple[str, ...]]:
         """Rows of the hosts, and the names of those whose capacity is not known."""
-        wanted = [record for record in hypervisors if record.kind.lower() != IRONIC]
+        inventories = await self._inventories(hypervisors)
+        return self._host_rows(hypervisors, services, inventories, model)
+
+    def _host_rows(
+        self,
+        hypervisors: Sequence[HypervisorRecord],
+        services: Sequence[ServiceRecord],
+        inventories: Mapping[str, Inventories],
+        model: ComputeModel,
+    ) -> tuple[list[HostRow], tuple[str, ...]]:
+        wanted = _virtual(hypervisors)
         service_of = {service.host: service for service in services if service.complete}
-        inventories = await self._inventories(wanted)
         self._unanswered -= inventories.keys()
         self._unanswered |= {record.host for record in wanted} - inventories.keys()
         rows: dict[str, HostRow] = {}
@@ -240,7 +335,7 @@ class ComputeReader:
                     failures.append(error)
 
         async with _step("Placement's inventories", self._timeout_s) as step:
-            for record in hosts:
+            for record in _virtual(hosts):
                 step.create_task(read(record))
         if failures:
             log.warning(
@@ -295,6 +390,18 @@ class ComputeReader:
         for row in rows:
             self._strangers.pop(row.hostname, None)
         return [UpsertHost(row) for row in rows]
+
+
+def _group_changes(groups: Sequence[ServerGroup], model: ComputeModel) -> list[Change]:
+    named = {row.uuid for row in groups}
+    changes: list[Change] = [UpsertGroup(r) for r in groups if model.find_group(r.uuid) != r]
+    changes += [RemoveGroup(row.uuid) for row in model.groups() if row.uuid not in named]
+    return changes
+
+
+def _virtual(hypervisors: Sequence[HypervisorRecord]) -> list[HypervisorRecord]:
+    """Without those of Ironic, which are whole machines."""
+    return [record for record in hypervisors if record.kind.lower() != IRONIC]
 
 
 @asynccontextmanager

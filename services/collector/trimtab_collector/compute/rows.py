@@ -17,7 +17,7 @@ def server_row(record: ServerRecord, *, extended: bool) -> ServerRow:
     """The row of a complete server record.
 
     Disk counts the root disk only when the server boots from an image (C-033); swap rounds up to
-    whole GiB. extended: keep pinned zone and extra specs (C-035).
+    whole GiB. extended: keep pinned zone, extra specs and scheduler hints (C-035, C-037).
     """
     root_gib = record.root_gib if record.boots_from_image else 0
     disk_gib = root_gib + record.ephemeral_gib + -(-record.swap_mib // _MIB_PER_GIB)
@@ -35,6 +35,8 @@ def server_row(record: ServerRecord, *, extended: bool) -> ServerRow:
         pinned_zone=record.pinned_zone if extended else "",
         extra_specs=record.extra_specs if extended else {},
         created_at_s=int(record.created_at.timestamp()) if record.created_at else 0,
+        scheduler_hints=record.scheduler_hints if extended else {},
+        in_flux=record.task_state is not None,
     )
 
 

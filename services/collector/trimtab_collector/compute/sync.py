@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from trimtab_collector import counters
-from trimtab_collector.compute.reading import FullRead, IncrementalRead
-from trimtab_collector.live_model import Delta, LiveModel
+from trimtab_collector.compute.loading import Loaded
+from trimtab_collector.live_model import Delta, LiveContent
 from trimtab_collector.notifications.inbox import Inbox
+from trimtab_collector.reads import FullRead, IncrementalRead
 from trimtab_common.domain.changes import SetHealth
-from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.errors import TrimtabError, Unavailable
-from trimtab_common.runtime import logs
+from trimtab_common.runtime import failpoints, logs
 from trimtab_common.runtime.clock import Clock
 from trimtab_common.runtime.waiting import first_of
 
@@ -48,32 +48,37 @@ class SyncSettings:
 
 
 class Source(Protocol):
-    """Where the model comes from: `ComputeReader`, or a fake."""
+    """Where the model comes from: `ComputeReader`, another model's reader, or a fake."""
 
-    async def read_all(self, model: ComputeModel) -> FullRead:
+    async def read_all(self, model: Any) -> FullRead:
         """The whole cloud."""
         ...
 
-    async def read_changes(
-        self, model: ComputeModel, since: datetime, *, thorough: bool
-    ) -> IncrementalRead:
+    async def read_changes(self, model: Any, since: datetime, *, thorough: bool) -> IncrementalRead:
         """What changed."""
         ...
 
 
 class ComputeSync:
-    """The loop. One task runs `run`; `refresh` asks it for a full read now."""
+    """The loop. One task runs `run`; `refresh` asks it for a full read now.
+
+    loaded: which part of the cloud the source reads; None for all. one_at_a_time: held while the
+    cloud is read.
+    """
 
     def __init__(
         self,
-        live: LiveModel,
+        live: LiveContent[Any],
         source: Source,
         clock: Clock,
         settings: SyncSettings,
         inbox: Inbox | None = None,
+        *,
+        loaded: Loaded | None = None,
     ) -> None:
         self._live = live
         self._source = source
+        self._loaded = loaded or Loaded()
         self._clock = clock
         self._settings = settings
         self._inbox = inbox or Inbox(live, clock)
@@ -85,9 +90,11 @@ class ComputeSync:
         self._polls = 0
         self._asked = asyncio.Event()
         self._askers: list[asyncio.Future[None]] = []
+        self.one_at_a_time = asyncio.Lock()
 
     async def run(self) -> None:
-        """Reads until cancelled."""
+        """Reads until cancelled; nothing before somebody asked for something (C-044)."""
+        await self._loaded.asked.wait()
         while True:
             logs.bind_request_id()
             await self.step()
@@ -102,10 +109,15 @@ class ComputeSync:
 
     async def step(self) -> None:
         """One read, whichever is due; failures are recorded, not raised."""
+        async with self.one_at_a_time:
+            await self._step()
+
+    async def _step(self) -> None:
         self._asked.clear()
         askers, self._askers = self._askers, []
         self._inbox.attention.clear()
         try:
+            failpoints.reach("collector.sync.before")
             if askers or self._full_is_due():
                 await self._read_all()
             else:
@@ -113,6 +125,11 @@ class ComputeSync:
         except TrimtabError as error:
             self._failed(error)
             _answer(askers, error)
+        except Exception as error:  # whatever the cloud said, the loop must go on
+            log.exception("a read of the cloud broke")
+            problem = Unavailable(f"The read broke: {type(error).__name__}: {error}")
+            self._failed(problem)
+            _answer(askers, problem)
         else:
             self._failures = 0
             self._good_at = self._clock.monotonic()
@@ -124,6 +141,7 @@ class ComputeSync:
         now = self._clock.monotonic()
         return (
             self._since is None
+            or self._loaded.is_behind
             or self._resyncs_done != self._inbox.resyncs_asked
             or now - self._full_at >= self._settings.period_s
             or now - self._good_at >= _FULL_AFTER_GAP_S
@@ -134,18 +152,20 @@ class ComputeSync:
         model = self._live.model
         with self._inbox.reading() as reading, counters.SYNC_SECONDS.time():
             read = self._inbox.replay(reading, await self._source.read_all(model))
-        changes = model.changes_to(read.hosts, read.servers, read.aggregates, read.health)
+        failpoints.reach("collector.sync.read")
+        changes = read.changes_to(model)
         self._live.publish([Delta(changes=changes, cause="sync")])
+        failpoints.reach("collector.sync.applied")
         self._inbox.read_in_full(read)
         self._resyncs_done = resyncs
         self._live.mark_synced(full=True)
         self._live.mark_built()
         self._since, self._full_at = read.since, began
-        counters.observe(model)
+        self._live.observe()
         log.info(
             "read the cloud in full",
-            hosts=model.n_hosts,
-            servers=model.n_servers,
+            model=self._live.kind,
+            **self._live.sizes(),
             changes=len(changes),
             partial=read.health.partial,
             missing_hosts=list(read.health.missing_hosts[:10]),
@@ -167,10 +187,10 @@ class ComputeSync:
         self._inbox.listed(changes)
         if model.health.stale_reason:
             health = model.health
-            changes.insert(0, SetHealth(health.partial, "", health.missing_hosts))
+            changes = [SetHealth(health.partial, "", health.missing_hosts), *changes]
         if self._live.publish([Delta(changes=changes, cause="poll")]):
             log.debug("applied changes of the cloud", revision=model.revision)
-            counters.observe(model)
+            self._live.observe()
         self._live.mark_synced(full=False)
         self._since = read.since
 

@@ -5,6 +5,7 @@ Values are in the units of requirement B-044 whatever the source.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,9 @@ METRICS = frozenset(
     }
 )
 """Every metric that a strategy may ask for."""
+
+Series = Mapping[float, float]
+"""Values by epoch seconds, oldest first."""
 
 
 class Aggregate(StrEnum):
@@ -63,6 +67,42 @@ class MetricQuery:
             raise InvalidArgument(f"{self.metric}: period and granularity must be above 0 seconds.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesQuery:
+    """One metric of all hosts or servers as it went: a value for each `granularity_s` (C-124).
+
+    start_s, end_s: epoch seconds. resources: hostnames or server uuids; empty for all.
+    InvalidArgument for an unknown metric, a start that is not before the end, or a granularity
+    that is not positive (B-070).
+    """
+
+    metric: str
+    start_s: float
+    end_s: float
+    granularity_s: int = 300
+    aggregate: Aggregate = Aggregate.MEAN
+    resources: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise InvalidArgument(
+                f"Unknown metric {self.metric!r}; known are {', '.join(sorted(METRICS))}."
+            )
+        if not (math.isfinite(self.start_s) and self.start_s < self.end_s < math.inf):
+            raise InvalidArgument(f"{self.metric}: the start of a series must be before its end.")
+        if self.granularity_s <= 0:
+            raise InvalidArgument(f"{self.metric}: granularity must be above 0 seconds.")
+
+    @property
+    def is_of_hosts(self) -> bool:
+        """Of servers otherwise."""
+        return self.metric.startswith("host_")
+
+    def wants(self, resource: str) -> bool:
+        """Whether a resource is asked for."""
+        return not self.resources or resource in self.resources
+
+
 class MetricNotAvailable(FailedPrecondition):
     """No configured datasource has every required metric."""
 
@@ -94,6 +134,13 @@ class Datasource(Protocol):
         """Values by hostname or server uuid, finite ones only; what has none is absent.
 
         Unavailable when it does not answer.
+        """
+        ...
+
+    async def series(self, query: SeriesQuery, snapshot: ComputeSnapshot) -> Mapping[str, Series]:
+        """Values over time by hostname or server uuid, in the units of `query`.
+
+        MetricNotAvailable: it keeps no history of this metric. Unavailable: it does not answer.
         """
         ...
 

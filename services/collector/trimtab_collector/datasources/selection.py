@@ -10,12 +10,16 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from trimtab_collector.datasources.interface import (
+    METRICS,
     Datasource,
     MetricNotAvailable,
     MetricQuery,
     NoDatasourceAvailable,
+    Series,
+    SeriesQuery,
 )
 from trimtab_common.domain.errors import FailedPrecondition, InvalidArgument, Unavailable
+from trimtab_common.domain.snapshot import ComputeSnapshot
 
 log = structlog.get_logger(__name__)
 REMOVED = frozenset({"ceilometer", "monasca"})
@@ -27,16 +31,58 @@ class DatasourceConfigConflict(FailedPrecondition):
     reason = "DATASOURCE_CONFIG_CONFLICT"
 
 
+def check(order: Sequence[str]) -> None:
+    """DatasourceConfigConflict: two of them exclude each other."""
+    if {"prometheus", "aetos"} <= set(order):
+        raise DatasourceConfigConflict("prometheus and aetos cannot be configured together.")
+
+
+def removed(name: str) -> str:
+    """What is said of a datasource that is only a name today (C-137)."""
+    return f"The datasource {name} was removed from OpenStack: use gnocchi or aetos."
+
+
+class Removed:
+    """A `Datasource` that was removed: it says so wherever it is named (C-137)."""
+
+    metrics = METRICS
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def problem(self) -> str:
+        """Why it never answers."""
+        return removed(self.name)
+
+    async def found_metrics(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+    async def query(self, query: MetricQuery, snapshot: ComputeSnapshot) -> Mapping[str, float]:
+        """MetricNotAvailable."""
+        del query, snapshot
+        raise MetricNotAvailable(removed(self.name))
+
+    async def series(self, query: SeriesQuery, snapshot: ComputeSnapshot) -> Mapping[str, Series]:
+        """MetricNotAvailable."""
+        del query, snapshot
+        raise MetricNotAvailable(removed(self.name))
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
 class Datasources:
     """The configured datasources in order of preference."""
 
     def __init__(self, order: Sequence[str], built: Mapping[str, Datasource]) -> None:
-        if {"prometheus", "aetos"} <= set(order):
-            raise DatasourceConfigConflict("prometheus and aetos cannot be configured together.")
+        check(order)
         for name in REMOVED.intersection(order):
-            log.error("this datasource was removed, use gnocchi or aetos", datasource=name)
+            log.error(removed(name), datasource=name)
+        if "prometheus" in order:
+            log.warning("the datasource prometheus is deprecated, aetos takes its place")
         self._order = tuple(order)
-        self._built = built
+        self._built = {**{name: Removed(name) for name in REMOVED}, **built}
 
     def all(self) -> list[Datasource]:
         """Those that can be asked, in order."""
@@ -59,9 +105,12 @@ class Datasources:
             )
         required = {query.metric for query in queries if not query.optional}
         away: list[str] = []
+        gone: list[str] = []
         for name in order:
             datasource = self._built.get(name)
-            if datasource is None:
+            if name in REMOVED:
+                gone.append(removed(name))
+            elif datasource is None:
                 log.warning("this datasource is not configured here, skipped", datasource=name)
             elif missing := required - datasource.metrics:
                 log.info("lacks metrics, skipped", datasource=name, missing=sorted(missing))
@@ -72,7 +121,12 @@ class Datasources:
         if away:
             raise Unavailable(" ".join(away))
         raise MetricNotAvailable(
-            f"No datasource of {', '.join(order)} supplies {', '.join(sorted(required))}."
+            " ".join(
+                [
+                    f"No datasource of {', '.join(order)} supplies {', '.join(sorted(required))}.",
+                    *gone,
+                ]
+            )
         )
 
     async def close(self) -> None:

@@ -1,20 +1,30 @@
 """Values from a file: for tests, demonstrations, and clouds that are measured in another way.
 
-The file is JSON: {"hosts": {hostname: {metric: value}}, "servers": {uuid: {metric: value}}}. It is
-read at each query, so that it may be replaced under way.
+The file is JSON: {"hosts": {hostname: {metric: value}}, "servers": {uuid: {metric: value}}}, and for
+values over time {"series": {metric: {resource: [[epoch seconds, value], ...]}}}. It is read at each
+query, so that it may be replaced under way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import orjson
 
-from trimtab_collector.datasources.interface import METRICS, MetricQuery
+from trimtab_collector.datasources.interface import (
+    METRICS,
+    Aggregate,
+    MetricNotAvailable,
+    MetricQuery,
+    Series,
+    SeriesQuery,
+)
+from trimtab_collector.datasources.retrying import understood
 from trimtab_common.domain.errors import TrimtabError, Unavailable
 from trimtab_common.domain.snapshot import ComputeSnapshot
 
@@ -53,6 +63,16 @@ class Static:
             if isinstance(value := row.get(query.metric), int | float) and math.isfinite(value)
         }
 
+    async def series(self, query: SeriesQuery, snapshot: ComputeSnapshot) -> Mapping[str, Series]:
+        """The samples of the file, combined by steps of the granularity."""
+        del snapshot  # the file knows best
+        rows = (await asyncio.to_thread(self._read))["series"].get(query.metric)
+        if rows is None:
+            raise MetricNotAvailable(f"{self._path} has no series of {query.metric}.")
+        with understood(str(self._path)):
+            stepped = {k: _stepped(row, query) for k, row in rows.items() if query.wants(k)}
+        return {name: series for name, series in stepped.items() if series}
+
     async def close(self) -> None:
         """Nothing is open."""
 
@@ -61,7 +81,28 @@ class Static:
             document = orjson.loads(self._path.read_bytes())
         except (OSError, orjson.JSONDecodeError) as error:
             raise Unavailable(f"Cannot read the metrics of {self._path}: {error}.") from None
-        parts = [document.get(part, {}) for part in ("hosts", "servers")]
-        if not all(isinstance(row, dict) for part in parts for row in part.values()):
-            raise Unavailable(f"{self._path}: hosts and servers must be objects of objects.")
-        return {"hosts": parts[0], "servers": parts[1]}
+        if not isinstance(document, dict):
+            raise Unavailable(f"{self._path}: not an object.")
+        parts = {part: document.get(part, {}) for part in ("hosts", "servers", "series")}
+        if not all(
+            isinstance(part, dict) and all(isinstance(row, dict) for row in part.values())
+            for part in parts.values()
+        ):
+            raise Unavailable(f"{self._path}: hosts, servers and series are objects of objects.")
+        return parts
+
+
+_COMBINED: Mapping[Aggregate, Callable[[list[float]], float]] = {
+    Aggregate.MEAN: fmean,
+    Aggregate.MIN: min,
+    Aggregate.MAX: max,
+    Aggregate.COUNT: fmean,
+}
+
+
+def _stepped(row: Any, query: SeriesQuery) -> Series:
+    steps: dict[float, list[float]] = {}
+    for at, value in sorted(row):
+        if query.start_s <= at < query.end_s and math.isfinite(value):
+            steps.setdefault(at // query.granularity_s * query.granularity_s, []).append(value)
+    return {float(at): float(_COMBINED[query.aggregate](values)) for at, values in steps.items()}

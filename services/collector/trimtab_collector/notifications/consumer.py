@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import aio_pika
 import structlog
@@ -24,7 +24,6 @@ from aio_pika.exceptions import (
 from yarl import URL
 
 from trimtab_collector import counters
-from trimtab_collector.notifications.inbox import Inbox
 from trimtab_collector.notifications.settings import NotificationSettings, Topic
 from trimtab_common.runtime.clock import Clock
 
@@ -48,10 +47,30 @@ _EXPIRES_MS = 30 * 60 * 1000
 _FULL_ENOUGH = 0.8
 
 
+class Receiver(Protocol):
+    """What is fed: an `Inbox`, or a `Mailroom` of several."""
+
+    def connected(self) -> None:
+        """The queue is bound from now on."""
+        ...
+
+    def disconnected(self) -> None:
+        """Nothing comes until further notice."""
+        ...
+
+    def ask_resync(self) -> None:
+        """Events were lost."""
+        ...
+
+    def receive(self, bodies: Iterable[bytes]) -> None:
+        """Takes messages, in order; never raises."""
+        ...
+
+
 class Consumer:
     """Feeds an inbox. One task runs `run`."""
 
-    def __init__(self, settings: NotificationSettings, inbox: Inbox, clock: Clock) -> None:
+    def __init__(self, settings: NotificationSettings, inbox: Receiver, clock: Clock) -> None:
         self._settings = settings
         self._inbox = inbox
         self._clock = clock

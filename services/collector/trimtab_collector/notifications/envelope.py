@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ import orjson
 # Users name their servers: what they write is escaped once more, and must not pass for a key.
 _ENVELOPED = re.compile(rb'(?<!\\)\\"event_type\\": ?\\"([^"\\]{1,200})\\"')
 _BARE = re.compile(rb'(?<!\\)"event_type": ?"([^"\\]{1,200})"')
+_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,9})?")
 _ENVELOPE = b'"oslo.message"'
 _PEEK_BYTES = 1024
 _MAJOR_VERSIONS = {"InstanceUpdatePayload": "2", "InstanceExistsPayload": "2"}
@@ -48,31 +49,68 @@ def peek(body: bytes) -> str | None:
 
 
 def decode(body: bytes) -> Notification:
-    """The whole message. Malformed: it is no notification, or of a version that is not known."""
+    """A versioned notification of Nova. Malformed: it is none, or of a version that is not known."""
+    return versioned(body, "nova", _MAJOR_VERSIONS)
+
+
+def versioned(body: bytes, namespace: str, majors: Mapping[str, str]) -> Notification:
+    """A versioned notification of this service. Malformed.
+
+    majors: the major version that is known, by name of the payload; "1" for others.
+    """
+    notification = plain(body)
+    payload = notification.data
+    try:
+        name = str(payload[f"{namespace}_object.name"])
+        found = payload[f"{namespace}_object.namespace"]
+        version = _text(payload[f"{namespace}_object.version"])
+        data = payload[f"{namespace}_object.data"]
+    except (KeyError, TypeError) as error:
+        raise Malformed(f"{type(error).__name__}: {error}") from None
+    if found != namespace or version.split(".")[0] != majors.get(name, "1"):
+        raise Malformed(f"{found}'s {name} {version} is not known")
+    if not isinstance(data, dict):
+        raise Malformed("the payload has no fields")
+    return replace(notification, data=data)
+
+
+def plain(body: bytes) -> Notification:
+    """A notification whose payload has no version, as Cinder sends them. Malformed.
+
+    The backend that publisher ids of Cinder end with is left out: clocks belong to hosts.
+    """
     try:
         message = orjson.loads(body)
         if "oslo.message" in message:
             message = orjson.loads(message["oslo.message"])
-        payload = message["payload"]
-        name, version = payload["nova_object.name"], payload["nova_object.version"]
-        namespace, data = payload["nova_object.namespace"], payload["nova_object.data"]
+        data = message["payload"]
         notification = Notification(
-            event_type=message["event_type"],
-            publisher_id=message["publisher_id"],
-            priority=message["priority"],
-            message_id=message.get("message_id") or "",
+            event_type=_text(message["event_type"]),
+            publisher_id=_text(message["publisher_id"]).partition("@")[0],
+            priority=_text(message["priority"]),
+            message_id=_text(message.get("message_id") or ""),
             at=time_text(message.get("timestamp") or ""),
             data=data,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Malformed(f"{type(error).__name__}: {error}") from None
-    if namespace != "nova" or version.split(".")[0] != _MAJOR_VERSIONS.get(name, "1"):
-        raise Malformed(f"{namespace}'s {name} {version} is not known")
     if not isinstance(data, dict):
         raise Malformed("the payload has no fields")
     return notification
 
 
 def time_text(text: str) -> str:
-    """A time as oslo writes it ("2026-11-22 07:15:08.746451", UTC), whichever form it had."""
-    return text.replace("T", " ").removesuffix("Z").removesuffix("+00:00")
+    """A time as oslo writes it ("2026-11-22 07:15:08.746451", UTC), whichever form it had.
+
+    ValueError when it is no time: it would put what comes after it in a wrong order.
+    """
+    text = text.replace("T", " ").removesuffix("Z").removesuffix("+00:00")
+    if text and _TIME.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is no time")
+    return text
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise TypeError(f"{value!r} is no text")
+    return value

@@ -10,25 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
 
 import structlog
 
 from trimtab_collector import counters
-from trimtab_collector.compute.reading import FullRead
-from trimtab_collector.live_model import Delta, LiveModel
-from trimtab_collector.notifications.envelope import Malformed, Notification, decode, peek
-from trimtab_collector.notifications.held import HOST, Reading, floor_of
-from trimtab_collector.notifications.nova_events import TABLE, Element, Outcome
+from trimtab_collector.live_model import Delta, LiveContent
+from trimtab_collector.notifications.envelope import Malformed, Notification, peek
+from trimtab_collector.notifications.held import Reading, floor_of
+from trimtab_collector.notifications.nova_events import NOVA
 from trimtab_collector.notifications.ordering import Ordering, Verdict
-from trimtab_common.domain.changes import Change, RemoveServer, UpsertServer
+from trimtab_collector.notifications.outcome import HOST, Dialect, EventRule, Outcome
+from trimtab_collector.reads import FullRead
+from trimtab_common.domain.changes import RemoveServer, UpsertServer
 from trimtab_common.runtime.clock import Clock
 
 log = structlog.get_logger(__name__)
 CAUSE = "notification"
-_PUBLISHERS = "nova-"
+_CLOCKS_DIFFER_BY = timedelta(days=1)
 _MESSAGE_ID = re.compile(rb'message_id\\?": ?\\?"([^"\\]{1,64})')
 
 
@@ -56,12 +59,27 @@ class Wanted:
 
 
 class Inbox:
-    """Where notifications arrive. `attention` is set when the sync loop should look again."""
+    """Where notifications arrive. `attention` is set when the sync loop should look again.
 
-    def __init__(self, live: LiveModel, clock: Clock, *, extended: bool = False) -> None:
+    admits: whether what is on the host of this name belongs into the model (C-066).
+    """
+
+    def __init__(
+        self,
+        live: LiveContent[Any],
+        clock: Clock,
+        *,
+        dialect: Dialect = NOVA,
+        extended: bool = False,
+        admits: Callable[[str], bool] = lambda _hostname: True,
+    ) -> None:
         self._live = live
+        self.dialect = dialect
         self._extended = extended
+        self._admits = admits
         self._ordering = Ordering(clock.monotonic)
+        self._clock = clock
+        self._latest = ""
         self._readings: set[Reading] = set()
         self._deltas: list[Delta] = []
         self._pending: set[str] = set()
@@ -96,14 +114,15 @@ class Inbox:
 
     def receive(self, bodies: Iterable[bytes]) -> None:
         """Handles messages in order and publishes their changes; no content makes it raise."""
+        self._latest = floor_of(self._clock.now() + _CLOCKS_DIFFER_BY)
         for body in bodies:
             event_type = peek(body)
-            if event_type is not None and event_type not in TABLE:
+            if event_type is not None and event_type not in self.dialect.table:
                 self._heard = True
                 counters.NOTIFICATIONS.labels("ignored").inc()
                 continue
             try:
-                outcome = self._handle(decode(body))
+                outcome = self._handle(self.dialect.decode(body))
             except Malformed as problem:
                 outcome = "malformed"
                 found = _MESSAGE_ID.search(body)
@@ -113,13 +132,16 @@ class Inbox:
                     message_id=found[1].decode("ascii", "replace") if found else None,
                     problem=str(problem),
                 )
+            except Exception:
+                outcome = "malformed"
+                log.exception("a notification broke its handler", event_type=event_type)
             counters.NOTIFICATIONS.labels(outcome).inc()
         self._publish()
 
     @contextmanager
     def reading(self) -> Iterator[Reading]:
         """Around each read of the cloud: keeps what events say meanwhile."""
-        reading = Reading(extended=self._extended)
+        reading = Reading(self.dialect.key_of)
         self._readings.add(reading)
         try:
             yield reading
@@ -135,31 +157,37 @@ class Inbox:
 
     def read_in_full(self, read: FullRead) -> None:
         """This read is the model now: what is older than its beginning is in it."""
-        hosts = {HOST + row.hostname for row in read.hosts}
-        servers = {row.uuid for row in read.servers}
-        self._ordering.start_from(floor_of(read.since), lambda key: key in servers or key in hosts)
+        self._ordering.start_from(floor_of(read.since), read.keys().__contains__)
 
-    def listed(self, changes: Iterable[Change]) -> None:
-        """Nova said this of these servers itself: they live or are gone, whatever was heard."""
+    def listed(self, changes: Iterable[Any]) -> None:
+        """The cloud said this itself: elements live or are gone, whatever was heard."""
         for change in changes:
-            if isinstance(change, UpsertServer):
-                self._ordering.raise_dead(change.row.uuid)
-            elif isinstance(change, RemoveServer):
-                self._ordering.bury(change.uuid)
+            lives, key = self.dialect.lives(change), self.dialect.key_of(change)
+            if key is None or lives is None:
+                continue
+            if lives:
+                self._ordering.raise_dead(key)
+            else:
+                self._ordering.bury(key)
 
     def _handle(self, event: Notification) -> str:
-        rule = TABLE.get(event.event_type)
-        if rule is None or not event.publisher_id.startswith(_PUBLISHERS):
+        rule = self.dialect.table.get(event.event_type)
+        if rule is None or not event.publisher_id.startswith(self.dialect.publishers):
             return "ignored"
         self._heard = True
         if event.priority != rule.priority:
             return "ignored"
+        if event.at > self._latest:
+            event = replace(event, at="")  # a clock so wrong would make all later events old
+        return self._judged(event, rule)
+
+    def _judged(self, event: Notification, rule: EventRule) -> str:
         key = rule.key(event)
-        if key in self._pending or rule.element is not Element.SERVER:
+        if key in self._pending or rule.at_once:
             self._publish()  # the handler must see what the events before changed
         known = self._live.model
-        outcome = rule.handler(event, known, self._extended)  # before judging: it may be malformed
-        verdict = self._ordering.judge(key, event, revives=rule.revives)
+        outcome = rule.handle(event, known, self._extended)  # before judging: it may be malformed
+        verdict = self._ordering.judge(key, event, revives=rule.revives, partial=rule.partial)
         if verdict in (Verdict.OLD, Verdict.DEAD):
             log.debug(
                 "a late notification is dropped",
@@ -167,10 +195,11 @@ class Inbox:
                 message_id=event.message_id,
             )
             return "late"
-        if any(isinstance(change, RemoveServer) for change in outcome.changes):
+        if any(self.dialect.lives(change) is False for change in outcome.changes):
             self._ordering.bury(key, event.at)
+        outcome = self._within(outcome, known)
         for reading in self._readings:
-            reading.note(key, event, rule, outcome)
+            reading.note(key, event, self._handle_on, outcome)
         if not self._live.built:
             return "early"
         self._want(key, outcome, doubted=verdict is Verdict.DOUBTED)
@@ -179,9 +208,24 @@ class Inbox:
             self._deltas.append(
                 Delta(changes=outcome.changes, cause=CAUSE, event_id=event.message_id)
             )
-            if rule.element is not Element.SERVER:
+            if rule.at_once:
                 self._publish()
         return "applied"
+
+    def _handle_on(self, event: Notification, rows: Any) -> Outcome:
+        rule = self.dialect.table[event.event_type]
+        return self._within(rule.handle(event, rows, self._extended), rows)
+
+    def _within(self, outcome: Outcome, known: Any) -> Outcome:
+        """What is left of an outcome in the part of the cloud that is loaded (C-066)."""
+        changes: list[Any] = []
+        for change in outcome.changes:
+            if not isinstance(change, UpsertServer) or self._admits(change.row.hostname):
+                changes.append(change)
+            elif known.find_server(change.row.uuid) is not None:
+                changes.append(RemoveServer(change.row.uuid))  # it left
+        hosts = tuple([name for name in outcome.hosts if self._admits(name)])
+        return replace(outcome, changes=tuple(changes), hosts=hosts)
 
     def _want(self, key: str, outcome: Outcome, *, doubted: bool) -> None:
         servers: Sequence[str] = outcome.servers
@@ -201,5 +245,9 @@ class Inbox:
         if self._deltas:
             deltas, self._deltas = self._deltas, []
             self._pending.clear()
-            self._live.publish(deltas)
-            counters.observe(self._live.model)
+            try:
+                self._live.publish(deltas)
+            except Exception:
+                log.exception("changes could not be published, the cloud is to be read in full")
+                self.ask_resync()
+            self._live.observe()

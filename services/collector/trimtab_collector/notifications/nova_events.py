@@ -14,19 +14,23 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import Protocol
 
+from trimtab_collector.compute.replayed import key_of
 from trimtab_collector.notifications import nova_payloads as payloads
-from trimtab_collector.notifications.envelope import Notification
+from trimtab_collector.notifications.envelope import Notification, decode
+from trimtab_collector.notifications.outcome import NOTHING, Dialect, Outcome
 from trimtab_common.domain.changes import (
     Change,
     HostRow,
+    RemoveGroup,
     RemoveHost,
     RemoveServer,
     ServerRow,
     SetAggregates,
+    UpsertGroup,
     UpsertHost,
     UpsertServer,
 )
-from trimtab_common.domain.snapshot import Aggregate
+from trimtab_common.domain.snapshot import Aggregate, ServerGroup
 
 NOVA_COMPUTE = "nova-compute"
 _ALIVE_WITHIN = timedelta(seconds=60)  # Nova's service_down_time
@@ -48,17 +52,11 @@ class Known(Protocol):
         """The server with this uuid, or None."""
         ...
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What an event means. servers, hosts: uuids and hostnames to read again from Nova."""
-
-    changes: tuple[Change, ...] = ()
-    servers: tuple[str, ...] = ()
-    hosts: tuple[str, ...] = ()
+    def find_group(self, uuid: str) -> ServerGroup | None:
+        """The server group with this uuid, or None."""
+        ...
 
 
-NOTHING = Outcome()
 Handler = Callable[[Notification, Known, bool], Outcome]
 """The bool: whether the model keeps extended attributes (C-035)."""
 
@@ -69,16 +67,30 @@ class Element(Enum):
     SERVER = auto()
     HOST = auto()
     AGGREGATE = auto()
+    GROUP = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A line of the table. revives: the event may bring back what was deleted."""
+    """A line of the table.
+
+    revives: the event may bring back what was deleted; partial: it does not say all of its element.
+    """
 
     element: Element
     handler: Handler
     priority: str = "INFO"
     revives: bool = False
+    partial: bool = False
+
+    @property
+    def at_once(self) -> bool:
+        """Hosts, aggregates and groups: servers that come after them may need them."""
+        return self.element is not Element.SERVER
+
+    def handle(self, event: Notification, known: Known, extended: bool) -> Outcome:  # noqa: FBT001, the Handler type
+        """What the event means for what is known."""
+        return self.handler(event, known, extended)
 
     def key(self, event: Notification) -> str:
         """Names the element; servers by their bare uuid. Malformed."""
@@ -86,6 +98,8 @@ class Rule:
             return payloads.server_uuid(event.data)
         if self.element is Element.HOST:
             return f"host {payloads.text(event.data, 'host')}"
+        if self.element is Element.GROUP:
+            return f"group {payloads.group_uuid(event.data)}"
         return f"aggregate {payloads.aggregate_id(event.data)}"
 
 
@@ -124,6 +138,21 @@ def remove_server(event: Notification, _known: Known, _extended: bool) -> Outcom
     return Outcome(changes=(RemoveServer(payloads.server_uuid(event.data)),))
 
 
+def mark_in_flux(event: Notification, known: Known, _extended: bool) -> Outcome:  # noqa: FBT001, the Handler type
+    """Takes over that Nova is doing something with the server, and nothing else."""
+    row = known.find_server(payloads.server_uuid(event.data))
+    if row is None:
+        return NOTHING
+    changed = dataclasses.replace(row, in_flux=payloads.in_flux(event.data))
+    return Outcome(changes=(UpsertServer(changed),))
+
+
+def mark_and_reread_server(event: Notification, known: Known, extended: bool) -> Outcome:  # noqa: FBT001, the Handler type
+    """As `mark_in_flux`; what the event says of the host cannot be believed: asks Nova too."""
+    uuid = payloads.server_uuid(event.data)
+    return dataclasses.replace(mark_in_flux(event, known, extended), servers=(uuid,))
+
+
 def reread_server(event: Notification, _known: Known, _extended: bool) -> Outcome:  # noqa: FBT001, the Handler type
     """The event came too early or too late to be believed: asks Nova."""
     return Outcome(servers=(payloads.server_uuid(event.data),))
@@ -149,7 +178,9 @@ def upsert_service(event: Notification, known: Known, _extended: bool) -> Outcom
         row,
         up=not forced_down and (row.up or _seen_alive(event)),
         enabled=not disabled,
-        disabled_reason=(data.get("disabled_reason") or None) if disabled else None,
+        disabled_reason=(payloads.text_or_none(data, "disabled_reason") or None)
+        if disabled
+        else None,
     )
     return Outcome(changes=(UpsertHost(changed),))
 
@@ -166,6 +197,19 @@ def _seen_alive(event: Notification) -> bool:
     seen = payloads.moment(event.data.get("last_seen_up"), "last_seen_up")
     now = payloads.moment(event.at, "timestamp")
     return seen is not None and now is not None and now - seen <= _ALIVE_WITHIN
+
+
+# -- server groups ------------------------------------------------------------------------------
+
+
+def set_group(event: Notification, _known: Known, _extended: bool) -> Outcome:  # noqa: FBT001, the Handler type
+    """Adds or replaces the server group, with all its members."""
+    return Outcome(changes=(UpsertGroup(payloads.group(event.data)),))
+
+
+def remove_group(event: Notification, _known: Known, _extended: bool) -> Outcome:  # noqa: FBT001, the Handler type
+    """Removes the server group; one that is not known is no error."""
+    return Outcome(changes=(RemoveGroup(payloads.group_uuid(event.data)),))
 
 
 # -- aggregates ---------------------------------------------------------------------------------
@@ -205,6 +249,8 @@ _REPLACED = Rule(element=Element.SERVER, handler=upsert_replaced_server)
 _REMOVE = Rule(element=Element.SERVER, handler=remove_server)
 _REREAD = Rule(element=Element.SERVER, handler=reread_server)
 _FAILED = Rule(element=Element.SERVER, handler=reread_server, priority="ERROR")
+_IN_FLUX = Rule(element=Element.SERVER, handler=mark_in_flux, partial=True)
+_GROUP = Rule(element=Element.GROUP, handler=set_group)
 _SERVICE = Rule(element=Element.HOST, handler=upsert_service)
 _AGGREGATE = Rule(element=Element.AGGREGATE, handler=set_aggregate)
 
@@ -240,9 +286,14 @@ TABLE: Mapping[str, Rule] = {
     # a server goes
     "instance.delete.end": _REMOVE,
     "instance.soft_delete.end": _REMOVE,
-    # something is under way or went wrong: Nova knows what became of the server
+    # something is under way: nobody should touch the server now
+    "instance.live_migration_pre.end": _IN_FLUX,
+    "instance.resize_prep.end": _IN_FLUX,
+    "instance.rebuild_scheduled": _IN_FLUX,
+    "instance.evacuate": Rule(element=Element.SERVER, handler=mark_and_reread_server, partial=True),
+    # the source says this when the destination has spoken; or it went wrong: Nova knows the truth
+    "instance.live_migration_post.end": _REREAD,
     "instance.resize.end": _REREAD,
-    "instance.evacuate": _REREAD,
     "instance.create.error": _FAILED,
     "instance.resize.error": _FAILED,
     "instance.rebuild.error": _FAILED,
@@ -258,4 +309,40 @@ TABLE: Mapping[str, Rule] = {
     "aggregate.update_metadata.end": _AGGREGATE,
     "aggregate.update_prop.end": _AGGREGATE,
     "aggregate.delete.end": Rule(element=Element.AGGREGATE, handler=remove_aggregate),
+    # who must be together or apart
+    "server_group.create": _GROUP,
+    "server_group.add_member": _GROUP,
+    "server_group.delete": Rule(element=Element.GROUP, handler=remove_group),
 }
+
+IGNORED = frozenset(
+    {
+        "instance.create.start",  # it builds, and is nowhere yet
+        "instance.exists",  # an hourly account
+        "instance.volume_attach.end",  # the storage model hears of it from Cinder
+        "instance.volume_detach.end",
+        "flavor.create",  # servers carry their flavor with them
+        "flavor.update",
+        "flavor.delete",
+        "metrics.update",  # load comes from the datasources
+    }
+)
+"""Events that say nothing about the model, and why; a type in neither table is as harmless."""
+
+
+def lives(change: Change) -> bool | None:
+    """Whether a change says that an element lives, is gone, or neither."""
+    if isinstance(change, UpsertServer | UpsertGroup):
+        return True
+    return False if isinstance(change, RemoveServer | RemoveGroup) else None
+
+
+NOVA = Dialect(
+    table=TABLE,
+    ignored=IGNORED,
+    publishers=("nova-",),
+    decode=decode,
+    key_of=key_of,
+    lives=lives,
+)
+"""Nova and the compute model."""

@@ -13,11 +13,12 @@ from typing import Any
 
 from trimtab_collector.notifications.envelope import Malformed
 from trimtab_common.domain.changes import ServerRow
-from trimtab_common.domain.snapshot import Aggregate, ServerState
+from trimtab_common.domain.snapshot import Aggregate, ServerGroup, ServerState
 
 Data = Mapping[str, Any]
 _MIB_PER_GIB = 1024
-_TOO_MANY = 1 << 40  # no size of anything; larger ones would not fit the model's columns
+_TOO_MANY = 1 << 29  # no size of anything; three of them still fit a field of a message
+_LAST_SECOND = (1 << 32) - 1
 _GONE = frozenset({"deleted", "soft-delete"})
 
 
@@ -26,6 +27,25 @@ def text(data: Data, field: str) -> str:
     value = data.get(field)
     if not isinstance(value, str) or not value:
         raise Malformed(f"{field} is {value!r}")
+    return value
+
+
+def text_or_none(data: Data, field: str) -> str:
+    """A field that may be a text or null; "" for none. Malformed."""
+    value = data.get(field)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not value.isprintable():
+        raise Malformed(f"{field} is {value!r}")
+    return value
+
+
+def texts(value: Any, name: str) -> Mapping[str, Any]:
+    """An object by names, or null. Malformed."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Malformed(f"{name} is {value!r}")
     return value
 
 
@@ -48,9 +68,7 @@ def server_row(data: Data, known: ServerRow | None, *, extended: bool) -> Server
     if state_text in _GONE:
         return None
     flavor = fields_of(data.get("flavor"), "flavor")
-    metadata = data.get("metadata") or {}
-    if not isinstance(metadata, dict):
-        raise Malformed(f"metadata is {metadata!r}")
+    metadata = texts(data.get("metadata"), "metadata")
     root_gib = number(flavor, "root_gb") if data.get("image_uuid") else 0
     swap_gib = -(-number(flavor, "swap") // _MIB_PER_GIB)
     state = ServerState.from_nova(state_text)
@@ -58,7 +76,7 @@ def server_row(data: Data, known: ServerRow | None, *, extended: bool) -> Server
     return ServerRow(
         uuid=server_uuid(data),
         name=str(data.get("display_name") or ""),
-        hostname=str(data.get("host") or ""),
+        hostname=text_or_none(data, "host"),
         demand=(
             number(flavor, "vcpus"),
             number(flavor, "memory_mb"),
@@ -70,9 +88,21 @@ def server_row(data: Data, known: ServerRow | None, *, extended: bool) -> Server
         project_id=text(data, "tenant_id"),
         metadata={key: str(value) for key, value in metadata.items()},
         pinned_zone=known.pinned_zone if known and extended else "",
-        extra_specs=(flavor.get("extra_specs") or {}) if extended else {},
-        created_at_s=int(created.timestamp()) if created else 0,
+        extra_specs=texts(flavor.get("extra_specs"), "extra_specs") if extended else {},
+        created_at_s=_seconds(created),
+        scheduler_hints=known.scheduler_hints if known and extended else {},
+        in_flux=in_flux(data),
     )
+
+
+def _seconds(at: datetime | None) -> int:
+    seconds = int(at.timestamp()) if at else 0
+    return seconds if 0 <= seconds <= _LAST_SECOND else 0
+
+
+def in_flux(data: Data) -> bool:
+    """Whether Nova is doing something with the server."""
+    return data.get("task_state") is not None
 
 
 def fields_of(value: Any, name: str) -> Data:
@@ -106,15 +136,46 @@ def aggregate_id(data: Data) -> int:
 
 def aggregate(data: Data) -> Aggregate:
     """The aggregate as the event shows it. Malformed."""
-    hosts, metadata = data.get("hosts") or [], data.get("metadata") or {}
-    if not isinstance(hosts, list) or not isinstance(metadata, dict):
-        raise Malformed("hosts or metadata are of another kind")
+    hosts, metadata = data.get("hosts") or [], texts(data.get("metadata"), "metadata")
+    if not isinstance(hosts, list) or not all(isinstance(name, str) for name in hosts):
+        raise Malformed(f"hosts is {hosts!r}")
+    zone = metadata.get("availability_zone")
     return Aggregate(
         id=aggregate_id(data),
         name=text(data, "name"),
-        zone=metadata.get("availability_zone"),
+        zone=str(zone) if zone else None,
         hosts=frozenset(hosts),
         metadata={key: str(value) for key, value in metadata.items()},
+    )
+
+
+def group_uuid(data: Data) -> str:
+    """A server group's uuid. Malformed."""
+    return server_uuid(data)
+
+
+def group(data: Data) -> ServerGroup:
+    """The server group as the event shows it. Malformed."""
+    members, rules = data.get("members") or [], texts(data.get("rules"), "rules")
+    policies = data.get("policies") or [""]
+    if not isinstance(members, list) or not all(isinstance(uuid, str) for uuid in members):
+        raise Malformed(f"members is {members!r}")
+    if not isinstance(policies, list):
+        raise Malformed(f"policies is {policies!r}")
+    most = rules.get("max_server_per_host")
+    try:
+        most = int(most) if most else None
+    except (ValueError, TypeError, OverflowError):
+        raise Malformed(f"max_server_per_host is {most!r}") from None
+    if most is not None and not 0 < most < _TOO_MANY:
+        raise Malformed(f"max_server_per_host is {most!r}")
+    return ServerGroup(
+        uuid=group_uuid(data),
+        name=text_or_none(data, "name"),
+        policy=str(data.get("policy") or policies[0]),
+        members=frozenset(members),
+        max_per_host=most,
+        project_id=text_or_none(data, "project_id"),
     )
 
 

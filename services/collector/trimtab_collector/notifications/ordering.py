@@ -41,8 +41,13 @@ class Ordering:
         self._seen: dict[str, _Seen] = {}
         self._graves: dict[str, tuple[float, str]] = {}  # oldest first
 
-    def judge(self, key: str, event: Notification, *, revives: bool = False) -> Verdict:
-        """Whether the event is newer than what is known; if so it is remembered."""
+    def judge(
+        self, key: str, event: Notification, *, revives: bool = False, partial: bool = False
+    ) -> Verdict:
+        """Whether the event is newer than what is known; if so it is remembered.
+
+        partial: it does not say all of the element, so that an older one still has something to add.
+        """
         if event.at and event.at < self._floor:
             return Verdict.OLD
         grave = self._grave(key)
@@ -60,8 +65,9 @@ class Ordering:
         seen.message_id = event.message_id
         verdict = Verdict.DOUBTED if event.at and event.at < seen.newest else Verdict.GOOD
         if event.at:
-            seen.by_publisher.pop(event.publisher_id, None)
-            seen.by_publisher[event.publisher_id] = event.at
+            if not partial:
+                seen.by_publisher.pop(event.publisher_id, None)
+                seen.by_publisher[event.publisher_id] = event.at
             seen.newest = max(seen.newest, event.at)
             if len(seen.by_publisher) > _PUBLISHERS:
                 del seen.by_publisher[next(iter(seen.by_publisher))]

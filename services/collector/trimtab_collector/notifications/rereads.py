@@ -7,15 +7,13 @@ yet is asked for again, ever more rarely (C-062); the polls go on looking for it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Collection
-from typing import Protocol
+from collections.abc import Awaitable, Collection, Sequence
+from typing import Any, Protocol
 
 import structlog
 
-from trimtab_collector.live_model import Delta, LiveModel
+from trimtab_collector.live_model import Delta, LiveContent
 from trimtab_collector.notifications.inbox import Inbox, Wanted
-from trimtab_common.domain.changes import Change
-from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.runtime import logs
 from trimtab_common.runtime.clock import Clock
@@ -28,11 +26,11 @@ MOST_SERVERS = 100
 
 
 class ElementSource(Protocol):
-    """Where single elements are read: `ComputeReader`, or a fake."""
+    """Where single elements are read: `ComputeReader`, another model's reader, or a fake."""
 
     async def read_elements(
-        self, model: ComputeModel, *, servers: Collection[str], hosts: Collection[str]
-    ) -> list[Change]:
+        self, model: Any, *, servers: Collection[str], hosts: Collection[str]
+    ) -> Sequence[Any]:
         """These servers and hosts as they are; nothing for a host that is not there."""
         ...
 
@@ -40,7 +38,9 @@ class ElementSource(Protocol):
 class Rereads:
     """The loop. One task runs `run`."""
 
-    def __init__(self, live: LiveModel, source: ElementSource, inbox: Inbox, clock: Clock) -> None:
+    def __init__(
+        self, live: LiveContent[Any], source: ElementSource, inbox: Inbox, clock: Clock
+    ) -> None:
         self._live = live
         self._source = source
         self._inbox = inbox
@@ -82,7 +82,7 @@ class Rereads:
             log.warning("cannot read again", problem=error.message, servers=len(servers))
             self._again(servers, hosts)
         else:
-            missing = {name for name in hosts if model.find_host(name) is None}
+            missing = {name for name in hosts if not self._live.knows(name)}
             for name in servers | (hosts - missing):
                 self._tries.pop(name, None)
             self._again(set(), missing)

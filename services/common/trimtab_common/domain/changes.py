@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trimtab_common.domain.errors import InvalidArgument
-from trimtab_common.domain.snapshot import Aggregate, ComputeSnapshot, ServerState
+from trimtab_common.domain.snapshot import Aggregate, ComputeSnapshot, ServerGroup, ServerState
 
 Triple = tuple[int, int, int]
 Ratios = tuple[float, float, float]
@@ -47,6 +47,8 @@ class ServerRow:
     hostname: as Nova names it, "" when on none; the host need not be in the model (yet).
     demand: flavor vCPUs, MiB and GiB as the model counts them (C-033).
     state_text: Nova's text when `state` is UNKNOWN. created_at_s: epoch seconds, 0 unknown.
+    in_flux: Nova is doing something with it (it has a task_state): not to be touched now.
+    pinned_zone, extra_specs, scheduler_hints: kept only with extended attributes (C-035, C-037).
     """
 
     uuid: str
@@ -61,6 +63,8 @@ class ServerRow:
     pinned_zone: str = ""
     extra_specs: Mapping[str, Any] = field(default_factory=dict)
     created_at_s: int = 0
+    scheduler_hints: Mapping[str, Any] = field(default_factory=dict)
+    in_flux: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,20 @@ class RemoveServer:
 
 
 @dataclass(frozen=True, slots=True)
+class UpsertGroup:
+    """Add a server group, or replace the one with this uuid."""
+
+    row: ServerGroup
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveGroup:
+    """Remove a server group; its members stay."""
+
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetAggregates:
     """Replace the whole index of aggregates."""
 
@@ -107,7 +125,16 @@ class SetHealth:
     missing_hosts: tuple[str, ...] = ()
 
 
-Change = UpsertHost | RemoveHost | UpsertServer | RemoveServer | SetAggregates | SetHealth
+Change = (
+    UpsertHost
+    | RemoveHost
+    | UpsertServer
+    | RemoveServer
+    | UpsertGroup
+    | RemoveGroup
+    | SetAggregates
+    | SetHealth
+)
 
 
 def _hash(*parts: object) -> int:
@@ -128,6 +155,15 @@ def hash_server(row: ServerRow) -> int:
         "server", row.uuid, row.name, row.hostname, row.demand, int(row.state), row.state_text,
         row.locked, row.project_id, sorted(row.metadata.items()), row.pinned_zone,
         sorted(row.extra_specs.items(), key=lambda item: item[0]), row.created_at_s,
+        sorted(row.scheduler_hints.items(), key=lambda item: item[0]), row.in_flux,
+    )  # fmt: skip
+
+
+def hash_group(row: ServerGroup) -> int:
+    """128-bit hash of a server group's content, equal in every process."""
+    return _hash(
+        "group", row.uuid, row.name, row.policy, sorted(row.members), row.max_per_host,
+        row.project_id,
     )  # fmt: skip
 
 
@@ -170,6 +206,7 @@ def host_rows(snapshot: ComputeSnapshot) -> list[HostRow]:
 def server_rows(snapshot: ComputeSnapshot) -> list[ServerRow]:
     """The servers of a snapshot as rows, in its order."""
     created = snapshot.server_created_at_s.tolist() or [0] * snapshot.n_servers
+    in_flux = snapshot.server_in_flux.tolist() or [False] * snapshot.n_servers
     missing = snapshot.server_missing_host
     columns = zip(
         (str(uuid_module.UUID(bytes=raw.tobytes())) for raw in snapshot.server_uuid),
@@ -180,6 +217,7 @@ def server_rows(snapshot: ComputeSnapshot) -> list[ServerRow]:
         snapshot.server_locked.tolist(),
         snapshot.server_project.tolist(),
         created,
+        in_flux,
         strict=True,
     )
     return [
@@ -196,8 +234,18 @@ def server_rows(snapshot: ComputeSnapshot) -> list[ServerRow]:
             pinned_zone=snapshot.server_pinned_zone.get(i, ""),
             extra_specs=snapshot.server_extra_specs.get(i, {}),
             created_at_s=created_at_s,
+            scheduler_hints=snapshot.server_scheduler_hints.get(i, {}),
+            in_flux=flux,
         )
-        for i, (uuid, name, host, demand, state, locked, project, created_at_s) in enumerate(
-            columns
-        )
+        for i, (
+            uuid,
+            name,
+            host,
+            demand,
+            state,
+            locked,
+            project,
+            created_at_s,
+            flux,
+        ) in enumerate(columns)
     ]

@@ -8,6 +8,7 @@ one into the hole. Not thread-safe: one owner changes it, snapshots are what oth
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -17,20 +18,23 @@ from numpy.typing import NDArray
 from trimtab_common.domain.changes import (
     Change,
     HostRow,
+    RemoveGroup,
     RemoveHost,
     RemoveServer,
     ServerRow,
     SetAggregates,
     SetHealth,
+    UpsertGroup,
     UpsertHost,
     UpsertServer,
     hash_aggregate,
+    hash_group,
     hash_host,
     hash_server,
     uuid_bytes,
 )
 from trimtab_common.domain.errors import InvalidArgument, NotFound
-from trimtab_common.domain.snapshot import NO_HOST, Aggregate, ComputeSnapshot
+from trimtab_common.domain.snapshot import NO_HOST, Aggregate, ComputeSnapshot, ServerGroup
 
 _MASK = (1 << 128) - 1
 _FIRST_SIZE = 64
@@ -62,7 +66,9 @@ class ComputeModel:
         self._on_host: dict[str, set[str]] = {}
         self._uuid = np.zeros((_FIRST_SIZE, 16), np.uint8)
         self._host = np.full(_FIRST_SIZE, NO_HOST, np.int32)
-        self._numbers = np.zeros((_FIRST_SIZE, 7), np.int64)
+        self._numbers = np.zeros((_FIRST_SIZE, 8), np.int64)
+        self._groups: dict[str, ServerGroup] = {}
+        self._groups_of: dict[str, set[str]] = {}
         self._projects: list[str] = []
         self._project_code: dict[str, int] = {}
         self._server_order: NDArray[np.intp] | None = None
@@ -121,6 +127,18 @@ class ComputeModel:
         slot = self._slot.get(uuid)
         return None if slot is None else self._servers[slot]
 
+    def groups(self) -> Iterable[ServerGroup]:
+        """All server groups, in no order."""
+        return self._groups.values()
+
+    def find_group(self, uuid: str) -> ServerGroup | None:
+        """The server group with this uuid, or None."""
+        return self._groups.get(uuid)
+
+    def groups_of(self, server: str) -> list[ServerGroup]:
+        """The groups that a server is a member of; Nova allows one."""
+        return [self._groups[uuid] for uuid in sorted(self._groups_of.get(server, ()))]
+
     def servers_on(self, hostname: str) -> frozenset[str]:
         """Uuids of the servers that Nova places on this host."""
         return frozenset(self._on_host.get(hostname, ()))
@@ -142,6 +160,8 @@ class ComputeModel:
                 self._hashes[key] = hash_host(self._hosts[name])
             elif kind == "server" and name in self._slot:
                 self._hashes[key] = hash_server(self._servers[self._slot[name]])
+            elif kind == "group" and name in self._groups:
+                self._hashes[key] = hash_group(self._groups[name])
             self._sum += self._hashes.get(key, 0)
         self._unhashed.clear()
         total = self._sum + sum(hash_aggregate(row) for row in self.aggregates)
@@ -168,11 +188,12 @@ class ComputeModel:
         servers: Sequence[ServerRow],
         aggregates: tuple[Aggregate, ...] | None = None,
         health: SetHealth | None = None,
+        groups: Sequence[ServerGroup] | None = None,
     ) -> list[Change]:
         """The fewest changes that make this model equal to these rows; nothing is applied.
 
         Hosts come before the servers that need them, removals of hosts last. None leaves
-        aggregates or health as they are.
+        aggregates, health or groups as they are.
         """
         changes: list[Change] = [UpsertHost(r) for r in hosts if self._hosts.get(r.hostname) != r]
         wanted = {row.uuid for row in servers}
@@ -180,13 +201,17 @@ class ComputeModel:
         changes += [UpsertServer(row) for row in servers if self.find_server(row.uuid) != row]
         keep = {row.hostname for row in hosts}
         changes += [RemoveHost(name) for name in self._hosts if name not in keep]
+        if groups is not None:
+            changes += [UpsertGroup(row) for row in groups if self._groups.get(row.uuid) != row]
+            named = {row.uuid for row in groups}
+            changes += [RemoveGroup(uuid) for uuid in self._groups if uuid not in named]
         if aggregates is not None and aggregates != self.aggregates:
             changes.append(SetAggregates(aggregates))
         if health is not None and health != self.health:
             changes.append(health)
         return changes
 
-    def _apply_one(self, change: Change) -> bool:
+    def _apply_one(self, change: Change) -> bool:  # noqa: PLR0911, one for each kind of change
         match change:
             case UpsertServer(row):
                 return self._upsert_server(row)
@@ -196,6 +221,10 @@ class ComputeModel:
                 return self._upsert_host(host)
             case RemoveHost(hostname):
                 return self._remove_host(hostname)
+            case UpsertGroup(group):
+                return self._upsert_group(group)
+            case RemoveGroup(uuid):
+                return self._remove_group(uuid)
             case SetAggregates(aggregates):
                 changed = aggregates != self.aggregates
                 self.aggregates = aggregates
@@ -244,7 +273,9 @@ class ComputeModel:
         project = self._project_code.setdefault(row.project_id, len(self._projects))
         if project == len(self._projects):
             self._projects.append(row.project_id)
-        self._numbers[slot] = (*row.demand, row.state, row.locked, project, row.created_at_s)
+        self._numbers[slot] = (
+            *row.demand, row.state, row.locked, project, row.created_at_s, row.in_flux,
+        )  # fmt: skip
         host = self._host_slot.get(row.hostname, NO_HOST)
         self._host[slot] = host
         if host != NO_HOST:
@@ -290,6 +321,34 @@ class ComputeModel:
             for column in (self._uuid, self._host, self._numbers):
                 column[slot] = column[end]
         self._server_order = None
+        for group in self.groups_of(uuid):  # its deletion is how a member leaves
+            self._upsert_group(replace(group, members=group.members - {uuid}))
+        return True
+
+    def _upsert_group(self, row: ServerGroup) -> bool:
+        known = self._groups.get(row.uuid)
+        if known == row:
+            return False
+        self._groups[row.uuid] = row
+        self._unhashed.add(("group", row.uuid))
+        before = known.members if known is not None else frozenset[str]()
+        self._leave_group(row.uuid, before - row.members)
+        for server in row.members - before:
+            self._groups_of.setdefault(server, set()).add(row.uuid)
+        return True
+
+    def _leave_group(self, uuid: str, servers: Iterable[str]) -> None:
+        for server in servers:
+            self._groups_of[server].discard(uuid)
+            if not self._groups_of[server]:
+                del self._groups_of[server]
+
+    def _remove_group(self, uuid: str) -> bool:
+        group = self._groups.pop(uuid, None)
+        if group is None:
+            return False
+        self._unhashed.add(("group", uuid))
+        self._leave_group(uuid, group.members)
         return True
 
     # -- snapshot -------------------------------------------------------------------------------
@@ -344,6 +403,8 @@ class ComputeModel:
             server_excluded=_frozen(np.zeros(len(servers), np.bool_)),
             server_project=_frozen(rank[back].astype(np.int32)),
             server_created_at_s=_frozen(numbers[:, 6].copy()),
+            server_in_flux=_frozen(numbers[:, 7].astype(np.bool_)),
+            groups=tuple(sorted(self._groups.values(), key=lambda row: row.uuid)),
             projects=tuple([used_projects[i] for i in by_name.tolist()]),
             zones=zones,
             aggregates=self.aggregates,
@@ -351,6 +412,9 @@ class ComputeModel:
             server_state_text={i: r.state_text for i, r in enumerate(servers) if r.state_text},
             server_pinned_zone={i: r.pinned_zone for i, r in enumerate(servers) if r.pinned_zone},
             server_extra_specs={i: r.extra_specs for i, r in enumerate(servers) if r.extra_specs},
+            server_scheduler_hints={
+                i: row.scheduler_hints for i, row in enumerate(servers) if row.scheduler_hints
+            },
             server_missing_host={
                 i: servers[i].hostname
                 for i in np.flatnonzero(server_host == NO_HOST).tolist()

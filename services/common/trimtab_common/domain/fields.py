@@ -7,9 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 
-MAX_MINOR = 8
+
+class Since(IntEnum):
+    """Minor versions of whole features; fields carry their own `since`.
+
+    Adding one raises MAX_MINOR, and docs/rest-api-history.md must tell what it brought.
+    """
+
+    DATA_MODEL = 3
+    WEBHOOKS = 4
+    PATCH_ACTIONS = 5
+    DATA_MODEL_EXTENDED = 6
+    ROLLBACK = 8
+    DATA_MODEL_KINDS = 8
+
+
+MAX_MINOR = int(max(Since))
 """The highest microversion is 1.MAX_MINOR."""
 
 

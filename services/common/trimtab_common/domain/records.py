@@ -165,13 +165,18 @@ class Service(Stamped):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right to work on one resource until `until_at`; `fence` only ever grows."""
+    """The right to work on one resource until `until_at`; `fence` only ever grows.
+
+    `taken_early`: its last holder was known to have ended, so its time was not waited for. What that one
+    asked of others just before may still be under way.
+    """
 
     kind: str
     uuid: str
     owner: str
     fence: int
     until_at: datetime
+    taken_early: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ which rules named something that is not there (C-086..C-105).
 from __future__ import annotations
 
 import dataclasses
+import uuid as uuid_module
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -265,18 +267,30 @@ class _Rules:
                     excluded[server] = True
         if self.projects:
             barred = {_plain(project) for project in self.projects}
+            for project in barred - {_plain(known) for known in snapshot.projects}:
+                self.warnings.append(f"Project {project} has no server in the model.")
             hit = np.array([_plain(project) in barred for project in snapshot.projects], dtype=bool)
             known = snapshot.server_project >= 0
             excluded[known] |= hit[snapshot.server_project[known]]
-        if self.uuids:
-            index = {snapshot.uuid_of(i): i for i in range(snapshot.n_servers)}
-            for text in self.uuids:
-                found = index.get(text.lower())
-                if found is None:
-                    self.warnings.append(f"Server {text} is not in the model.")
-                else:
-                    excluded[found] = True
+        for text in self.uuids:
+            found = _server_index(snapshot, text)
+            if found is None:
+                self.warnings.append(f"Server {text} is not in the model.")
+            else:
+                excluded[found] = True
         return excluded
+
+
+def _server_index(snapshot: ComputeSnapshot, text: str) -> int | None:
+    """Where a server is in the sorted column; O(log V)."""
+    try:
+        wanted = uuid_module.UUID(text).bytes
+    except ValueError:
+        return None
+    column = snapshot.server_uuid
+    place = bisect_left(range(len(column)), wanted, key=lambda i: column[i].tobytes())
+    found = place < len(column) and column[place].tobytes() == wanted
+    return place if found else None
 
 
 def _plain(identifier: str) -> str:
@@ -289,17 +303,27 @@ def _cut(
     excluded: NDArray[np.bool_],
     warnings: tuple[str, ...],
 ) -> Scoped:
-    """The hosts of `keep` and their servers; servers on no host stay."""
+    """The hosts of `keep` and their servers; servers on no host stay. Nothing to cut: only marks."""
     hosts = np.flatnonzero(keep)
+    if len(hosts) == snapshot.n_hosts:
+        excluded.setflags(write=False)
+        return Scoped(
+            snapshot=dataclasses.replace(snapshot, server_excluded=excluded),
+            hosts=hosts,
+            servers=np.arange(snapshot.n_servers),
+            warnings=warnings,
+        )
     on_kept = np.append(keep, True)[snapshot.server_host]
     servers = np.flatnonzero(on_kept)
     new_host = np.full(snapshot.n_hosts + 1, NO_HOST, dtype=np.int32)
     new_host[hosts] = np.arange(len(hosts), dtype=np.int32)
+    place = np.full(snapshot.n_servers, -1, dtype=np.int64)
+    place[servers] = np.arange(len(servers))
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(snapshot):
         chosen = {"host": hosts, "server": servers}.get(field.name.partition("_")[0])
-        if chosen is not None and field.name != "missing_hosts":
-            changes[field.name] = _select(getattr(snapshot, field.name), chosen)
+        if chosen is not None:
+            changes[field.name] = _select(getattr(snapshot, field.name), chosen, place)
     changes["server_host"] = new_host[snapshot.server_host[servers]]
     changes["server_excluded"] = excluded[servers]
     for value in changes.values():
@@ -313,13 +337,13 @@ def _cut(
     )
 
 
-def _select(column: Any, chosen: NDArray[np.intp]) -> Any:
-    """These rows of an array, a tuple or a sparse mapping by index; a column not kept stays so."""
+def _select(column: Any, chosen: NDArray[np.intp], place: NDArray[np.int64]) -> Any:
+    """These rows of an array, a tuple or a sparse mapping by server; a column not kept stays so.
+
+    place: [V] where each server will be, -1 gone.
+    """
     if isinstance(column, np.ndarray):
         return column[chosen] if len(column) else column
     if isinstance(column, Mapping):
-        if not column:
-            return {}
-        place = {int(old): new for new, old in enumerate(chosen)}
-        return {place[old]: value for old, value in column.items() if old in place}
-    return tuple(column[i] for i in chosen)
+        return {new: value for old, value in column.items() if (new := int(place[old])) >= 0}
+    return tuple([column[i] for i in chosen.tolist()])

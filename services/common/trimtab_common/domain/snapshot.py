@@ -77,6 +77,7 @@ class ComputeSnapshot:
     server_state:   [V] int8 of ServerState;  server_locked, server_excluded: [V] bool
     server_project: [V] index into `projects`
     server_created_at_s: [V] int64 epoch seconds, 0 unknown; empty when not kept at all
+    server_in_flux: [V] bool, Nova is doing something with it now; empty when not kept at all
     host_capacity_from_nova: [H] bool, Placement did not answer; empty when not kept at all
     server_metadata and the other mappings: sparse attributes by index of the server;
     server_missing_host: the hostname that Nova names for a server whose host is not in the model
@@ -109,7 +110,10 @@ class ComputeSnapshot:
     server_state_text: Mapping[int, str] = field(default_factory=dict)
     server_pinned_zone: Mapping[int, str] = field(default_factory=dict)
     server_extra_specs: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    server_scheduler_hints: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     server_missing_host: Mapping[int, str] = field(default_factory=dict)
+    groups: tuple[ServerGroup, ...] = ()
+    server_in_flux: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     server_created_at_s: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     host_capacity_from_nova: NDArray[np.bool_] = field(
         default_factory=lambda: np.zeros(0, np.bool_)
@@ -166,6 +170,22 @@ class Aggregate:
     zone: str | None
     hosts: frozenset[str]
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerGroup:
+    """A server group: `members` (uuids) share hosts or keep apart as `policy` says (C-037).
+
+    policy: affinity, anti-affinity, soft-affinity, soft-anti-affinity. max_per_host: of
+    anti-affinity, how many members one host may have; None is 1.
+    """
+
+    uuid: str
+    name: str
+    policy: str
+    members: frozenset[str] = frozenset()
+    max_per_host: int | None = None
+    project_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

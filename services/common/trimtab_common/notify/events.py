@@ -17,7 +17,7 @@ NAMESPACE = "infra-optim"
 
 
 class Priority(StrEnum):
-    """Watcher's priorities; WARN only ever comes with service.update."""
+    """Watcher's priorities; WARN only ever comes with service.update and scope.warning."""
 
     DEBUG = "DEBUG"
     INFO = "INFO"

@@ -6,7 +6,7 @@ clock, no database. Field names and object versions are Watcher's, with the fiel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from trimtab_common.domain.records import (
     Action,
     ActionPlan,
     Audit,
+    AuditTemplate,
     Goal,
     Service,
     Stamped,
@@ -51,6 +52,7 @@ _VERSIONS = {
     "ExceptionPayload": "1.0",
     "ServiceUpdatePayload": "1.0",
     "ServiceStatusUpdatePayload": "1.0",
+    "ScopeWarningPayload": "1.0",
 }
 
 
@@ -199,6 +201,19 @@ def service_update(record: Service, *, old_state: str, state: str) -> Payload:
             "status_update": wrapped(
                 "ServiceStatusUpdatePayload", {"old_state": old_state, "state": state}
             ),
+        },
+    )
+
+
+def scope_warning(record: Audit | AuditTemplate, problems: Sequence[str]) -> Payload:
+    """ScopeWarningPayload, not one of Watcher's: what a scope names and no model holds (C-092)."""
+    return wrapped(
+        "ScopeWarningPayload",
+        {
+            "kind": "audit" if isinstance(record, Audit) else "audit_template",
+            "uuid": record.uuid,
+            "name": record.name,
+            "problems": list(problems),
         },
     )
 

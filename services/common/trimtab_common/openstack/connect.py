@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 
 from trimtab_common.domain.errors import FailedPrecondition
+from trimtab_common.openstack.timely import make_timely
 
 if TYPE_CHECKING:  # importing the SDK takes a second: done in a thread, at the first call
     from openstack.connection import Connection
 
 AUTH_GROUP = "watcher_clients_auth"
-GROUPS = ("nova", "placement")
+GROUPS = ("nova", "placement", "cinder", "ironic", "keystone")
 NOVA_OPTS: Sequence[cfg.Opt] = [
     cfg.IntOpt("http_retries", default=3, min=0, help="Reads tried again when Nova is away."),
     cfg.IntOpt("http_retry_interval", default=2, min=0, help="Seconds between two tries."),
@@ -57,7 +58,7 @@ def connector(
 def _from_yaml(cloud: str) -> Connection:
     import openstack  # noqa: PLC0415, see above
 
-    return openstack.connect(cloud=cloud, app_name="trimtab")
+    return _timely(openstack.connect(cloud=cloud, app_name="trimtab"))
 
 
 def _from_conf(conf: cfg.ConfigOpts, group: str) -> Connection:
@@ -66,4 +67,9 @@ def _from_conf(conf: cfg.ConfigOpts, group: str) -> Connection:
 
     auth = loading.load_auth_from_conf_options(conf, group)
     session = loading.load_session_from_conf_options(conf, group, auth=auth)
-    return Connection(session=session, oslo_conf=conf, app_name="trimtab")
+    return _timely(Connection(session=session, oslo_conf=conf, app_name="trimtab"))
+
+
+def _timely(connection: Connection) -> Connection:
+    make_timely(connection.session.session)
+    return connection

@@ -7,14 +7,14 @@ needed. Writes belong to the applier and stand in a file of their own.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from dateutil.parser import isoparse
 
 from trimtab_common.domain.errors import FailedPrecondition
-from trimtab_common.domain.snapshot import Aggregate
+from trimtab_common.domain.snapshot import Aggregate, ServerGroup
 from trimtab_common.openstack.errors import understood
 from trimtab_common.openstack.session import CloudApi
 
@@ -22,6 +22,8 @@ PAGE = 1000
 FLOOR = (2, 56)
 _HYPERVISORS_UP_TO = (2, 87)  # from 2.88 on Nova leaves out vcpus, memory and disk
 _SERVERS_UP_TO = (2, 96)  # pinned_availability_zone
+_EXTENDED_UP_TO = (2, 100)  # scheduler_hints, and with them the properties of images
+_GROUPS_UP_TO = (2, 64)  # one policy, with rules
 _SERVICES_UP_TO = (2, 69)  # from here on services of a cell that is away are named, as unknown
 
 
@@ -65,6 +67,7 @@ class ServerRecord:
     project_id: str = ""
     metadata: Mapping[str, str]
     extra_specs: Mapping[str, Any]
+    scheduler_hints: Mapping[str, Any] = field(default_factory=dict)
     pinned_zone: str = ""
     created_at: datetime | None = None
 
@@ -100,8 +103,13 @@ class NovaReader(Protocol):
         """All hypervisors."""
         ...
 
-    def servers(self, changed_since: datetime | None = None) -> AsyncIterator[ServerPage]:
-        """All servers of all projects; with a time those changed since, deleted ones too."""
+    def servers(
+        self, changed_since: datetime | None = None, *, host: str = ""
+    ) -> AsyncIterator[ServerPage]:
+        """All servers of all projects; with a time those changed since, deleted ones too.
+
+        host: only the servers of this one.
+        """
         ...
 
     async def server(self, uuid: str) -> ServerRecord:
@@ -116,13 +124,18 @@ class NovaReader(Protocol):
         """All host aggregates, by id."""
         ...
 
+    async def server_groups(self) -> list[ServerGroup]:
+        """All server groups of all projects."""
+        ...
+
 
 class Nova:
-    """A `NovaReader` over a session."""
+    """A `NovaReader` over a session. extended: servers with their scheduler hints (C-037)."""
 
-    def __init__(self, api: CloudApi) -> None:
+    def __init__(self, api: CloudApi, *, extended: bool = False) -> None:
         self._api = api
         self._newest: tuple[int, int] | None = None
+        self._servers_up_to = _EXTENDED_UP_TO if extended else _SERVERS_UP_TO
 
     async def check_version(self) -> None:
         """FailedPrecondition when the API is older than 2.56."""
@@ -149,10 +162,12 @@ class Nova:
                     return found
                 marker = str(page[-1]["id"])
 
-    async def servers(self, changed_since: datetime | None = None) -> AsyncIterator[ServerPage]:
-        """All servers, page by page."""
-        version = _text(min(await self._version(), _SERVERS_UP_TO))
-        params = {"all_tenants": "1", "limit": str(PAGE)}
+    async def servers(
+        self, changed_since: datetime | None = None, *, host: str = ""
+    ) -> AsyncIterator[ServerPage]:
+        """All servers, or those of one host, page by page."""
+        version = _text(min(await self._version(), self._servers_up_to))
+        params = {"all_tenants": "1", "limit": str(PAGE)} | ({"host": host} if host else {})
         if changed_since is not None:
             params["changes-since"] = changed_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         while True:
@@ -173,7 +188,7 @@ class Nova:
         answer = await self._api.get(
             "compute",
             f"/servers/{uuid}",
-            microversion=_text(min(await self._version(), _SERVERS_UP_TO)),
+            microversion=_text(min(await self._version(), self._servers_up_to)),
         )
         with understood("Nova's server"):
             return _server(answer.body["server"])
@@ -195,6 +210,21 @@ class Nova:
         with understood("Nova's aggregates"):
             found = [_aggregate(item) for item in answer.body["aggregates"]]
             return tuple(sorted(found, key=lambda row: row.id))
+
+    async def server_groups(self) -> list[ServerGroup]:
+        """All server groups of all projects, page by page."""
+        version = _text(min(await self._version(), _GROUPS_UP_TO))
+        found: dict[str, ServerGroup] = {}
+        while True:
+            params = {"all_projects": "True", "limit": str(PAGE), "offset": str(len(found))}
+            answer = await self._api.get(
+                "compute", "/os-server-groups", params=params, microversion=version
+            )
+            with understood("Nova's server groups"):
+                page = {item["id"]: _group(item) for item in answer.body["server_groups"]}
+            if page.keys() <= found.keys():
+                return list(found.values())
+            found |= page
 
     async def _version(self) -> tuple[int, int]:
         if self._newest is None:
@@ -244,6 +274,7 @@ def _server(item: Mapping[str, Any]) -> ServerRecord:
         project_id=item.get("tenant_id") or "",
         metadata=item.get("metadata") or {},
         extra_specs=flavor.get("extra_specs") or {},
+        scheduler_hints=item.get("scheduler_hints") or {},
         pinned_zone=item.get("pinned_availability_zone") or "",
         created_at=isoparse(created) if created else None,
     )
@@ -257,6 +288,19 @@ def _service(item: Mapping[str, Any]) -> ServiceRecord:
         up=item.get("state") == "up" and not item.get("forced_down"),
         enabled=item.get("status") == "enabled",
         disabled_reason=item.get("disabled_reason") or None,
+    )
+
+
+def _group(item: Mapping[str, Any]) -> ServerGroup:
+    policies = item.get("policies") or [""]
+    most = (item.get("rules") or {}).get("max_server_per_host")
+    return ServerGroup(
+        uuid=item["id"],
+        name=item.get("name") or "",
+        policy=item.get("policy") or policies[0],
+        members=frozenset(item.get("members") or ()),
+        max_per_host=int(most) if most else None,
+        project_id=item.get("project_id") or "",
     )
 
 

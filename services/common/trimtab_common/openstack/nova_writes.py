@@ -41,7 +41,7 @@ class OutcomeUnknown(Unavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerView:
-    """A server as far as moving it goes. `host` None: on no host."""
+    """A server as far as moving it goes. `host` None: on no host. Of the flavor 0 is untold."""
 
     uuid: str
     host: str | None
@@ -49,6 +49,8 @@ class ServerView:
     task_state: str | None
     vm_state: str
     flavor: str = ""
+    vcpus: int = 0
+    memory_mib: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +83,20 @@ class NovaWrites(Protocol):
     NotFound, Conflict, InvalidArgument and OutcomeUnknown.
     """
 
+    async def check(self) -> None:
+        """Raises FailedPrecondition when this Nova cannot do what actions need."""
+        ...
+
     async def server(self, uuid: str) -> ServerView | None:
         """None: there is none."""
         ...
 
     async def servers(self, uuids: Iterable[str], *, since: datetime) -> Mapping[str, ServerView]:
         """Those that exist; many at once by one list of what changed `since`."""
+        ...
+
+    async def changed_servers(self, *, since: datetime) -> Mapping[str, ServerView]:
+        """All servers of the cloud that changed `since` and exist, in one list."""
         ...
 
     async def migrations(self, *, since: datetime) -> list[MigrationView]:
@@ -103,6 +113,10 @@ class NovaWrites(Protocol):
 
     async def hypervisor_host(self, uuid: str) -> str | None:
         """The host of a hypervisor; None: there is none."""
+        ...
+
+    async def servers_on(self, host: str) -> int:
+        """How many servers a host has, in whatever state."""
         ...
 
     async def flavor_id(self, ident: str) -> str | None:
@@ -133,6 +147,10 @@ class NovaWrites(Protocol):
         """Accepted, not done."""
         ...
 
+    async def start(self, server: str) -> None:
+        """Accepted, not done."""
+        ...
+
     async def set_service_status(
         self, service: str, *, enabled: bool, reason: str | None
     ) -> ServiceView:
@@ -143,15 +161,17 @@ class NovaWrites(Protocol):
 class NovaClient:
     """`NovaWrites` on a session with a real cloud."""
 
-    def __init__(self, api: CloudApi, *, write_timeout_s: float = 15.0) -> None:
+    def __init__(self, api: CloudApi, *, write_timeout_s: float = 10.0) -> None:
         self._api = api
         # the session gives up after 1.5 times its limit; that, too, must be within ours
-        self._write_timeout_s = write_timeout_s / 2
+        self._write_timeout_s = write_timeout_s / 1.6
         self._newest: tuple[int, int] | None = None
 
     async def check(self) -> None:
-        """Raises FailedPrecondition when this Nova is too old to be worked with."""
+        """Raises FailedPrecondition when this Nova is too old, Unavailable when it does not tell."""
         newest = await self._max_microversion()
+        if newest == UNTOLD:
+            raise Unavailable("Nova does not tell which microversions it offers.")
         if newest < NEEDED_MICROVERSION:
             raise FailedPrecondition(
                 f"Nova offers microversion {_text(newest)}, "
@@ -171,16 +191,22 @@ class NovaClient:
         wanted = set(uuids)
         found: dict[str, ServerView] = {}
         if len(wanted) > ONE_BY_ONE:
-            rows = await self._pages(
-                "/servers/detail",
-                "servers",
-                "id",
-                {"all_tenants": "true", "changes-since": _stamp(since)},
-            )
-            found = {row["id"]: _server(row) for row in rows if row["id"] in wanted}
+            changed = await self.changed_servers(since=since)
+            found = {uuid: view for uuid, view in changed.items() if uuid in wanted}
         one_by_one = await asyncio.gather(*(self.server(uuid) for uuid in wanted - found.keys()))
         found |= {server.uuid: server for server in one_by_one if server is not None}
         return {uuid: view for uuid, view in found.items() if view.status != "DELETED"}
+
+    async def changed_servers(self, *, since: datetime) -> Mapping[str, ServerView]:
+        """Of all projects."""
+        rows = await self._pages(
+            "/servers/detail",
+            "servers",
+            "id",
+            {"all_tenants": "true", "changes-since": _stamp(since)},
+        )
+        views = [_server(row) for row in rows]
+        return {view.uuid: view for view in views if view.status != "DELETED"}
 
     async def migrations(self, *, since: datetime) -> list[MigrationView]:
         """All moves of late, paged where Nova can."""
@@ -214,6 +240,11 @@ class NovaClient:
             return None
         return str(body["hypervisor"]["service"]["host"])
 
+    async def servers_on(self, host: str) -> int:
+        """Of all projects."""
+        rows = await self._pages("/servers", "servers", "id", {"all_tenants": "true", "host": host})
+        return len(rows)
+
     async def flavor_id(self, ident: str) -> str | None:
         """By id, else by name among all flavors."""
         try:
@@ -241,6 +272,10 @@ class NovaClient:
     async def stop(self, server: str) -> None:
         """Shuts it off."""
         await self._act(server, {"os-stop": None})
+
+    async def start(self, server: str) -> None:
+        """Boots it."""
+        await self._act(server, {"os-start": None})
 
     async def abort_live_migration(self, server: str, number: int) -> None:
         """From 2.65 on also while it is queued."""
@@ -337,13 +372,16 @@ def _stamp(moment: datetime) -> str:
 
 
 def _server(row: Mapping[str, Any]) -> ServerView:
+    flavor = row.get("flavor") or {}
     return ServerView(
         uuid=row["id"],
         host=row.get("OS-EXT-SRV-ATTR:host"),
         status=row["status"],
         task_state=row.get("OS-EXT-STS:task_state"),
         vm_state=row.get("OS-EXT-STS:vm_state") or "",
-        flavor=str((row.get("flavor") or {}).get("original_name") or ""),
+        flavor=str(flavor.get("original_name") or ""),
+        vcpus=int(flavor.get("vcpus") or 0),
+        memory_mib=int(flavor.get("ram") or 0),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from trimtab_common.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from trimtab_common.openstack import timely
 from trimtab_common.openstack.errors import from_status
 from trimtab_common.runtime import logs
 from trimtab_common.runtime.clock import Clock, SystemClock
@@ -110,6 +112,8 @@ class CloudSession:
         self._clock = clock or SystemClock()
         self._pool = ThreadPoolExecutor(max_threads, thread_name_prefix="openstack")
         self._connecting = asyncio.Lock()
+        self._discovering: dict[str, asyncio.Lock] = {}
+        self._discovered: set[str] = set()
 
     async def get(
         self,
@@ -152,10 +156,11 @@ class CloudSession:
     ) -> Answer:
         """Calls once. Connecting, when that comes first, is part of the time."""
         what = f"{service} {method} {path}"
+        began = time.monotonic()
         async with _within(timeout_s, what):
             call = functools.partial(
                 _call,
-                await self._connected(),
+                await self._ready(service),
                 method,
                 service,
                 path,
@@ -165,7 +170,8 @@ class CloudSession:
                 timeout=timeout_s,
                 global_request_id=logs.current_request_id(),
             )
-            return await self._in_thread(call, what)
+            not_after = began + timeout_s * 1.5
+            return await self._in_thread(lambda: _unless_late(call, not_after, what), what)
 
     async def max_microversion(self, service: str) -> tuple[int, int]:
         """The newest microversion that the service offers."""
@@ -173,6 +179,12 @@ class CloudSession:
         async with _within(DEFAULT_TIMEOUT_S, what):
             call = functools.partial(_max_microversion, await self._connected(), service)
             return await self._in_thread(call, what)
+
+    async def run(self, call: Callable[[Connection], _T], what: str) -> _T:
+        """`call` in a thread, for clients that bring their own requests; its errors as ours."""
+        async with _within(DEFAULT_TIMEOUT_S, what):
+            ready = functools.partial(call, await self._connected())
+            return await self._in_thread(ready, what)
 
     async def close(self) -> None:
         """Ends the threads and the connection."""
@@ -186,6 +198,17 @@ class CloudSession:
                 self._connection = await self._in_thread(self._connect, "connecting")
             return self._connection
 
+    async def _ready(self, service: str) -> Connection:
+        """The connection, with the service's root read: once, whoever asks first, then known."""
+        connection = await self._connected()
+        if service not in self._discovered:
+            async with self._discovering.setdefault(service, asyncio.Lock()):
+                if service not in self._discovered:
+                    look = functools.partial(_discover, connection, service)
+                    await self._in_thread(look, f"{service} versions")
+                    self._discovered.add(service)
+        return connection
+
     async def _in_thread(self, call: Callable[[], _T], what: str) -> _T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, _translating(call, what))
@@ -198,6 +221,12 @@ async def _within(timeout_s: float, what: str) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise DeadlineExceeded(f"{what}: no answer within {timeout_s:.0f} s.") from None
+
+
+def _unless_late(call: Callable[[], _T], not_after: float, what: str) -> _T:
+    """A process that was stopped before its request was sent does not send it when it wakes."""
+    with timely.not_after(not_after, what):
+        return call()
 
 
 def _translating(call: Callable[[], _T], what: str) -> Callable[[], _T]:
@@ -256,6 +285,11 @@ def _date(response: requests.Response) -> datetime:
         return parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
     except (KeyError, ValueError):
         return datetime.now(UTC)
+
+
+def _discover(connection: Connection, service: str) -> None:
+    """Fills keystoneauth's memory of the service's versions. An unknown service fails at its call."""
+    getattr(connection, service).get_endpoint_data()
 
 
 def _max_microversion(connection: Connection, service: str) -> tuple[int, int]:

@@ -11,6 +11,10 @@ import grpc.aio
 from trimtab_common.runtime import logs
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""Of an answer: who asks may be told much."""
+MAX_REQUEST_BYTES = 4 * 1024 * 1024 + 64 * 1024
+"""Of a request, which is taken in before anybody looks at its token: the largest body that the edge
+lets through, and what is around it."""
 OPTIONS = (
     ("grpc.http2.bdp_probe", 0),  # a slow reader is noticed after 0.1 MB, not after 9
     ("grpc.keepalive_time_ms", 30_000),

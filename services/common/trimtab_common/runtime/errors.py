@@ -8,7 +8,8 @@ from typing import Any, cast
 import grpc
 import grpc.aio
 import structlog
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -41,7 +42,7 @@ class RemoteError(errors.TrimtabError):
     reason = "REMOTE_ERROR"
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.TrimtabError:
+def from_rpc_error(error: grpc.RpcError) -> errors.TrimtabError:
     """The domain error that the other side raised; its reason is in `details["reason"]`."""
     kind = _BY_CODE.get(error.code(), RemoteError)
     details: dict[str, str] = {}
@@ -55,7 +56,10 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.TrimtabError:
 
 
 def to_status(error: errors.TrimtabError, request_id: str) -> status_pb2.Status:
-    """The rich status of one of our errors: text, code, reason and details."""
+    """The rich status of one of our errors: text, code, reason and details.
+
+    An error that knows when to try again says so in its detail `retry_after_s`.
+    """
     info = error_details_pb2.ErrorInfo(
         reason=error.reason,
         domain=DOMAIN,
@@ -64,13 +68,22 @@ def to_status(error: errors.TrimtabError, request_id: str) -> status_pb2.Status:
             "request_id": request_id,
         },
     )
-    packed = any_pb2.Any()
-    packed.Pack(info)
+    packed = [_packed(info)]
+    if (wait := error.details.get("retry_after_s")) is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(round(float(wait) * 1000))
+        packed.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
     return status_pb2.Status(
         code=code_pb2.Code.Value(error.code.value),
         message=_shortened(error.message),
-        details=[packed],
+        details=packed,
     )
+
+
+def _packed(detail: Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    return packed
 
 
 def _shortened(text: str) -> str:
@@ -91,7 +104,13 @@ async def _answer(
         cause = f": {type(error).__name__}: {error}" if debug else ""
         known = errors.TrimtabError(f"Internal error, see the log for {request_id}{cause}")
     status = rpc_status.to_status(to_status(known, request_id))
-    await context.abort_with_status(status)
+    headers: tuple[tuple[str, str], ...] = ()
+    if isinstance(known, errors.Unauthenticated) and "challenge" in known.details:
+        # Behind the transcoder this is the header that HTTP demands of every 401.
+        headers = (("www-authenticate", known.details["challenge"]),)
+    await context.abort(
+        status.code, status.details, trailing_metadata=(*status.trailing_metadata, *headers)
+    )
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
@@ -16,8 +17,13 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from trimtab_common.domain.errors import FailedPrecondition, Unavailable
-from trimtab_common.runtime import channels, logs
+from trimtab_common.domain.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    TrimtabError,
+    Unavailable,
+)
+from trimtab_common.runtime import channels, failpoints, logs
 from trimtab_common.runtime.errors import ErrorInterceptor
 from trimtab_common.runtime.settings import CommonSettings
 
@@ -41,7 +47,14 @@ def is_loopback(address: str) -> bool:
 class Service:
     """What a `main.py` wires: add servicers and background tasks, start, wait, stop."""
 
-    def __init__(self, name: str, address: str, *, settings: CommonSettings) -> None:
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        *,
+        settings: CommonSettings,
+        max_request_bytes: int = channels.MAX_REQUEST_BYTES,
+    ) -> None:
         if not (is_loopback(address) or settings.insecure):
             raise FailedPrecondition(
                 f"{name} would listen on {address}, reachable from other machines without mutual "
@@ -57,14 +70,17 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], Awaitable[object]]] = []
         self._metrics: Any = None
+        self.given_up: TrimtabError | None = None
+        self.stopping = asyncio.Event()
         self.server = grpc.aio.server(
             interceptors=[ErrorInterceptor(debug=settings.debug)],
             options=[
-                ("grpc.max_receive_message_length", channels.MAX_MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", max_request_bytes),
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ],
+            maximum_concurrent_rpcs=settings.max_concurrent_calls,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
 
@@ -74,6 +90,15 @@ class Service:
         """Registers a servicer under its full protobuf service name."""
         add_to_server(servicer, self.server)
         self._names.append(full_name)
+
+    async def report(self, full_name: str, *, serving: bool) -> None:
+        """Changes what health says about one of the servicers, while the process itself serves."""
+        await self._health.set(full_name, SERVING if serving else NOT_SERVING)
+
+    def give_up(self, error: TrimtabError) -> None:
+        """Ends the process, which cannot do its work here; `run` tells why."""
+        self.given_up = error
+        self.stopping.set()
 
     def background(self, factory: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """A task that runs while the service does; when it fails it is logged and restarted."""
@@ -140,13 +165,16 @@ async def _supervise(factory: Callable[[], Coroutine[Any, Any, None]], name: str
 
 
 async def _until_signalled(service: Service) -> None:
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, service.stopping.set)
     await service.start()
-    await stop.wait()
+    gc.enable()  # see launching
+    gc.freeze()  # code and wiring stay: each full collection would walk 300,000 objects for nothing
+    await service.stopping.wait()
     await service.stop()
+    if service.given_up is not None:
+        raise service.given_up
 
 
 def run(build: Callable[[], Awaitable[Service]], *, settings: CommonSettings, name: str) -> int:
@@ -157,11 +185,15 @@ def run(build: Callable[[], Awaitable[Service]], *, settings: CommonSettings, na
     logs.configure(form=settings.log_format, level=settings.log_level, service=name)
 
     async def main() -> None:
+        if failpoints.arm_from_environment():
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGUSR2, failpoints.arm_from_environment
+            )
         await _until_signalled(await build())
 
     try:
         uvloop.run(main())
-    except (FailedPrecondition, Unavailable) as error:
+    except (FailedPrecondition, InvalidArgument, Unavailable) as error:
         log.error("cannot start", problem=error.message)  # noqa: TRY400, one line is enough
         return 2
     return 0

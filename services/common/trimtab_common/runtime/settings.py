@@ -12,9 +12,16 @@ from typing import Literal
 
 from oslo_config import cfg
 
+MAX_CONCURRENT_CALLS = 1_000
 COMMON_OPTS: Sequence[cfg.Opt] = [
     cfg.StrOpt("host", help="Name of this process's host in the record; default: the hostname."),
     cfg.BoolOpt("debug", default=False, help="Log at DEBUG and show causes of errors to callers."),
+    cfg.StrOpt(
+        "notification_level",
+        default="info",
+        choices=["", "debug", "info", "warning", "error", "critical"],
+        help="Least priority of the notifications that are kept and sent; empty: none.",
+    ),
 ]
 TRIMTAB_OPTS: Sequence[cfg.Opt] = [
     cfg.StrOpt("api_http", default="127.0.0.1:9323", help="Address of api's HTTP door."),
@@ -27,6 +34,12 @@ TRIMTAB_OPTS: Sequence[cfg.Opt] = [
         "metrics_offset",
         default=100,
         help="Metrics are served on a service's port plus this; 0 turns them off.",
+    ),
+    cfg.IntOpt(
+        "max_concurrent_calls",
+        default=MAX_CONCURRENT_CALLS,
+        min=10,
+        help="gRPC calls, open streams too, that a service takes at a time; more are refused.",
     ),
     cfg.StrOpt("log_format", default="console", choices=["console", "json"]),
     cfg.StrOpt("log_level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"]),
@@ -59,7 +72,9 @@ class CommonSettings:
     applier: str = "127.0.0.1:9327"
     scoring: str = "127.0.0.1:9328"
     metrics_offset: int = 100
+    max_concurrent_calls: int = MAX_CONCURRENT_CALLS
     database: str = "sqlite+aiosqlite:///trimtab.db"
+    notification_level: str = "info"
     log_format: Literal["console", "json"] = "console"
     log_level: str = "INFO"
     insecure: bool = False
@@ -89,7 +104,7 @@ def load(
     conf.register_opts(TRIMTAB_OPTS, group="trimtab")
     conf.register_opts(DATABASE_OPTS, group="database")
     for group, options in (groups or {}).items():
-        conf.register_opts(options, group=group)
+        conf.register_opts(options, group=None if group == "DEFAULT" else group)
     conf(list(argv), project="trimtab", prog=prog)
     section = conf.trimtab
     return (
@@ -102,7 +117,9 @@ def load(
             applier=section.applier,
             scoring=section.scoring,
             metrics_offset=section.metrics_offset,
+            max_concurrent_calls=section.max_concurrent_calls,
             database=conf.database.connection,
+            notification_level=conf.notification_level,
             log_format=section.log_format,
             log_level="DEBUG" if conf.debug else section.log_level,
             insecure=section.insecure,
@@ -111,3 +128,8 @@ def load(
         ),
         conf,
     )
+
+
+def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
+    """For oslo-config-generator: the options that every service reads."""
+    return [("DEFAULT", COMMON_OPTS), ("trimtab", TRIMTAB_OPTS), ("database", DATABASE_OPTS)]

@@ -6,12 +6,13 @@ notification describes writes its outbox row in the same transaction.
 """
 
 from trimtab_common.store.overlap import running_plan_beside
-from trimtab_common.store.query import Query
+from trimtab_common.store.query import Marker, Query
 from trimtab_common.store.retry import StoreBusy, StoreUnreachable
 from trimtab_common.store.session import Session
 from trimtab_common.store.store import Store, open_store
 
 __all__ = [
+    "Marker",
     "Query",
     "Session",
     "Store",

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from trimtab_common.domain import lifecycle
+from trimtab_common.domain.inverses import reason_for
 from trimtab_common.domain.lifecycle import ActionState, Actor
-from trimtab_common.domain.records import Action, Lease
+from trimtab_common.domain.records import Action, ActionPlan, Lease
 from trimtab_common.store import shapes, tables
-from trimtab_common.store.query import MAX_IN, Query, condition
+from trimtab_common.store.query import MAX_IN, Query
 from trimtab_common.store.resource_table import truncated
 from trimtab_common.store.stateful_table import StatefulTable, as_states
 
@@ -39,6 +40,23 @@ class ActionTable(StatefulTable[Action]):
         """All actions of one plan, in the order of their ids."""
         filters = {"action_plan_uuid": plan_uuid}
         return await self.list(Query(filters=filters, show_deleted=show_deleted))
+
+    async def undoing(self, plan: ActionPlan) -> builtins.list[Action]:
+        """The actions of plans that roll back this one, as `domain.inverses` names them."""
+        table, plans = tables.actions, tables.action_plans
+        later = (
+            sa.select(plans.c.id)
+            .where(plans.c.audit_id == plan.audit_id)
+            .where(plans.c.id > plan.id)
+            .where(plans.c.deleted == 0)
+        )
+        return await self._records(
+            self.shape.select()
+            .where(table.c.action_plan_id.in_(later))
+            .where(table.c.reason.like(reason_for("%", plan.uuid)))
+            .where(table.c.deleted == 0)
+            .order_by(table.c.id)
+        )
 
     async def transition_many(
         self,
@@ -133,12 +151,20 @@ class ActionTable(StatefulTable[Action]):
 
     async def count_by_state(self, plan_uuid: str) -> dict[ActionState, int]:
         """How many actions of a plan stand in each state: its progress."""
-        table = tables.actions
+        return (await self.counts_by_state([plan_uuid])).get(plan_uuid, {})
+
+    async def counts_by_state(self, plan_uuids: Sequence[str]) -> dict[str, dict[ActionState, int]]:
+        """The same of several plans in one statement; plans without actions are absent."""
+        found: dict[str, dict[ActionState, int]] = {}
+        if not plan_uuids:
+            return found
+        table, plans = tables.actions, tables.action_plans
         statement = (
-            sa.select(table.c.state, sa.func.count().label("number"))
-            .select_from(self.shape.source)
-            .where(condition(self.shape, "action_plan_uuid", plan_uuid), table.c.deleted == 0)
-            .group_by(table.c.state)
+            sa.select(plans.c.uuid, table.c.state, sa.func.count().label("number"))
+            .select_from(table.join(plans, plans.c.id == table.c.action_plan_id))
+            .where(plans.c.uuid.in_(list(plan_uuids)), table.c.deleted == 0)
+            .group_by(plans.c.uuid, table.c.state)
         )
-        rows = (await self._session.execute(statement)).mappings()
-        return {ActionState(row["state"]): int(row["number"]) for row in rows}
+        for row in (await self._session.execute(statement)).mappings():
+            found.setdefault(row["uuid"], {})[ActionState(row["state"])] = int(row["number"])
+        return found

@@ -6,12 +6,20 @@ per object is the order of its changes. Goals and strategies are read once per p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from trimtab_common.domain.records import Action, ActionPlan, Audit, Goal, Service, Strategy
+from trimtab_common.domain.records import (
+    Action,
+    ActionPlan,
+    Audit,
+    AuditTemplate,
+    Goal,
+    Service,
+    Strategy,
+)
 from trimtab_common.notify import payloads
-from trimtab_common.notify.events import Event, Priority, is_enabled
+from trimtab_common.notify.events import Event, Priority
 
 if TYPE_CHECKING:
     from trimtab_common.store.session import Session
@@ -45,10 +53,6 @@ class Announcer:
         self._plans: dict[int, ActionPlan] = {}
         self._audits: dict[int, Audit] = {}
 
-    def is_on(self, priority: str = "INFO") -> bool:
-        """Whether events of this priority are kept at all."""
-        return is_enabled(priority, level=self._session.options.notification_level)
-
     async def saved(
         self,
         record: object,
@@ -68,8 +72,6 @@ class Announcer:
         plan_id: int | None = None,
     ) -> None:
         """The same for many records, in one INSERT; records of other kinds have no events."""
-        if not self.is_on():
-            return
         events = []
         for record, old_state in changes:
             if type(record) not in _KINDS:
@@ -100,8 +102,6 @@ class Announcer:
         fault: dict[str, Any] | None = None,
     ) -> None:
         """An event that is not a save: `audit.strategy.start`, `action.execution.end`, ..."""
-        if not self.is_on(priority):
-            return
         wrapper = _WRAPPERS[event_type.rpartition(".")[0]]
         payload = await self._payload(wrapper, record, fault=fault)
         event = Event(
@@ -115,14 +115,24 @@ class Announcer:
     async def service_changed(self, record: Service, *, old_state: str, state: str) -> None:
         """service.update: WARN when it failed, INFO when it is back (A-117)."""
         priority = Priority.WARN if state == "FAILED" else Priority.INFO
-        if not self.is_on(priority):
-            return
         payload = payloads.service_update(record, old_state=old_state, state=state)
         event = Event(
             event_type="service.update",
             object_uuid=f"service-{record.id}",
             payload=payload,
             priority=priority,
+        )
+        await self._session.outbox.add_events([event])
+
+    async def scope_names_nothing(
+        self, record: Audit | AuditTemplate, problems: Sequence[str]
+    ) -> None:
+        """scope.warning: what a scope names is in no model (C-092)."""
+        event = Event(
+            event_type="scope.warning",
+            object_uuid=record.uuid,
+            payload=payloads.scope_warning(record, problems),
+            priority=Priority.WARN,
         )
         await self._session.outbox.add_events([event])
 
@@ -148,7 +158,7 @@ class Announcer:
                     **extra,
                 )
             case Action():
-                plan = await self._plan(record.action_plan_id)
+                plan = await self.plan(record.action_plan_id)
                 terse = payloads.terse_action_plan(plan)
                 return payloads.action(wrapper, record, terse_plan=terse, **extra)
 
@@ -182,7 +192,8 @@ class Announcer:
             self._audits[key] = await self._session.audits.by_id(key)
         return self._audits[key]
 
-    async def _plan(self, key: int) -> ActionPlan:
+    async def plan(self, key: int) -> ActionPlan:
+        """As this transaction first saw it, or saved it; its indicators may be missing."""
         if key not in self._plans:
-            self._plans[key] = await self._session.action_plans.by_id(key)
+            self._plans[key] = await self._session.action_plans.without_indicators(key)
         return self._plans[key]

@@ -3,6 +3,8 @@
 On the main path: decision and applier hold one per audit or plan they run, the syncer and the
 outbox publisher one each. A released lease keeps its row, because its fence must not restart.
 
+A holder on this machine that is known to have ended (`runtime.identity`) holds nothing.
+
 Until when a lease runs is judged by the database's clock (on SQLite by this machine's), so that
 hosts need not agree on the time. A holder should count its own time to live from before `acquire`
 on its monotonic clock.
@@ -11,6 +13,7 @@ on its monotonic clock.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,13 +22,16 @@ import sqlalchemy.exc as sa_exc
 
 from trimtab_common.domain.errors import Conflict
 from trimtab_common.domain.records import Lease
+from trimtab_common.runtime import identity
 from trimtab_common.store import tables
+from trimtab_common.store.query import MAX_IN
 from trimtab_common.store.types import UtcDateTime
 
 if TYPE_CHECKING:
     from trimtab_common.store.session import Session
 
 _T = tables.leases
+_NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 class Leases:
@@ -38,32 +44,24 @@ class Leases:
     async def acquire(self, kind: str, uuid: str, owner: str, ttl_s: float) -> Lease | None:
         """The lease when it is free, expired, or held by `owner` already; None: another holds it.
 
+        One whose holder has ended is free, too; the answer says `taken_early`.
+
         Each acquisition raises the fence, so that an owner that takes its own lease again (after
         a restart, or in another task) makes the older one worthless.
         """
         now = await self.now()
         until_at = now + timedelta(seconds=ttl_s)
-        taken = await self._session.execute(
-            sa.update(_T)
-            .where(_T.c.kind == kind, _T.c.uuid == uuid)
-            .where(sa.or_(_T.c.until_at <= now, _T.c.owner.in_(["", owner])))
-            .values(owner=owner, until_at=until_at, fence=_T.c.fence + 1)
-        )
-        if taken.rowcount == 1:
-            fence = (
-                await self._session.execute(
-                    sa.select(_T.c.fence).where(_T.c.kind == kind, _T.c.uuid == uuid)
-                )
-            ).scalar_one()
-            return Lease(kind=kind, uuid=uuid, owner=owner, fence=fence, until_at=until_at)
-        known = await self._session.execute(
-            sa.select(_T.c.id).where(_T.c.kind == kind, _T.c.uuid == uuid)
-        )
-        if known.first() is not None:
-            return None
-        return await self._insert(
-            Lease(kind=kind, uuid=uuid, owner=owner, fence=1, until_at=until_at)
-        )
+        wanted = Lease(kind=kind, uuid=uuid, owner=owner, fence=1, until_at=until_at)
+        if await self._take(wanted, sa.or_(_T.c.until_at <= now, _T.c.owner.in_(["", owner]))):
+            return dataclasses.replace(wanted, fence=await self._fence(kind, uuid))
+        held = await self.get(kind, uuid)
+        if held is not None:
+            if not identity.has_ended(held.owner) or not await self._take(
+                wanted, _is_current(held)
+            ):
+                return None
+            return dataclasses.replace(wanted, fence=held.fence + 1, taken_early=True)
+        return await self._insert(wanted)
 
     async def renew(self, lease: Lease, ttl_s: float) -> Lease | None:
         """The lease with a later end; None when somebody else took it or it was released."""
@@ -88,6 +86,27 @@ class Leases:
         )
         rows = (await self._session.execute(statement)).mappings()
         return [Lease(**row) for row in rows]
+
+    async def held(self, kind: str, uuids: Collection[str]) -> dict[str, Lease]:
+        """By uuid, those of these leases that somebody holds now: nobody else can take them."""
+        now = await self.now()
+        statement = sa.select(_T.c.kind, _T.c.uuid, _T.c.owner, _T.c.fence, _T.c.until_at).where(
+            _T.c.kind == kind, _T.c.uuid.in_(list(uuids)), _T.c.owner != "", _T.c.until_at > now
+        )
+        rows = (await self._session.execute(statement)).mappings()
+        return {row["uuid"]: Lease(**row) for row in rows if not identity.has_ended(row["owner"])}
+
+    async def prune(self, *, ended_before: datetime, limit: int = MAX_IN) -> int:
+        """Removes rows that nobody asked for since then; returns how many.
+
+        Their fences start again, which is safe: no owner has the name of another.
+        """
+        statement = sa.select(_T.c.id).where(_T.c.until_at < ended_before).limit(limit)
+        ids = list((await self._session.execute(statement)).scalars())
+        if ids:
+            gone = sa.delete(_T).where(_T.c.id.in_(ids), _T.c.until_at < ended_before)
+            await self._session.execute(gone)
+        return len(ids)
 
     async def get(self, kind: str, uuid: str) -> Lease | None:
         """Who holds it, expired or not; None when it is free."""
@@ -118,6 +137,21 @@ class Leases:
             )
         self._checked.add(key)
 
+    async def one_at_a_time(self, kind: str) -> None:
+        """Only one transaction at a time goes on from here, until its commit.
+
+        For a look at many rows before a write to one, which compare-and-set does not guard: who
+        comes second waits here, and then sees what the first wrote. On SQLite every writer does so
+        from its beginning.
+        """
+        statement = (
+            sa.select(_T.c.id).where(_T.c.kind == kind, _T.c.uuid == _NOBODY).with_for_update()
+        )
+        while (await self._session.execute(statement)).first() is None:
+            await self._insert(
+                Lease(kind=kind, uuid=_NOBODY, owner="", fence=1, until_at=await self.now())
+            )
+
     async def now(self) -> datetime:
         """The database's time, or the store's own clock where they are the same machine."""
         expression = _CLOCKS.get(self._session.dialect)
@@ -126,6 +160,18 @@ class Leases:
         statement = sa.select(sa.type_coerce(sa.literal_column(expression), UtcDateTime))
         result: datetime = (await self._session.execute(statement)).scalar_one()
         return result
+
+    async def _take(self, wanted: Lease, when: sa.ColumnElement[bool]) -> bool:
+        taken = await self._session.execute(
+            sa.update(_T)
+            .where(_T.c.kind == wanted.kind, _T.c.uuid == wanted.uuid, when)
+            .values(owner=wanted.owner, until_at=wanted.until_at, fence=_T.c.fence + 1)
+        )
+        return taken.rowcount == 1
+
+    async def _fence(self, kind: str, uuid: str) -> int:
+        statement = sa.select(_T.c.fence).where(_T.c.kind == kind, _T.c.uuid == uuid)
+        return int((await self._session.execute(statement)).scalar_one())
 
     async def _insert(self, lease: Lease) -> Lease | None:
         values = {

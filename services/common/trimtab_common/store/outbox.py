@@ -1,7 +1,8 @@
 """The outbox: notifications written with the save, sent later by one leased publisher.
 
 On the main path: `announce` adds rows; the publisher of api reads `unpublished`, sends in order,
-then `mark_published`. Rows of a plan still being stored stay back until it is visible.
+then `mark_published`. Rows of a plan still being stored stay back until it is visible. What the
+notification level keeps from the bus is stored too, as published already: `tail` reads all.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from trimtab_common.domain.records import OutboxEntry
-from trimtab_common.notify.events import Event
+from trimtab_common.notify.events import Event, is_enabled
+from trimtab_common.runtime import failpoints
 from trimtab_common.store import tables
 from trimtab_common.store.query import MAX_IN
 
@@ -30,6 +32,14 @@ class Outbox:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._unwritten: list[dict[str, Any]] = []
+
+    async def flush(self) -> None:
+        """Writes what was added, in one INSERT; the store does it before it commits."""
+        rows, self._unwritten = self._unwritten, []
+        if rows:
+            failpoints.reach("store.outbox.add")
+            await self._session.execute(sa.insert(_T), rows)
 
     async def add(
         self,
@@ -41,17 +51,19 @@ class Outbox:
     ) -> None:
         """One row, whatever the notification level. `publisher`: a host, default ours."""
         row = self._row(event_type, priority, object_uuid, payload, publisher=publisher)
-        await self._session.execute(sa.insert(_T), [row])
+        self._unwritten.append(row)
 
     async def add_events(self, events: Sequence[Event], *, plan_id: int | None = None) -> None:
-        """All in one INSERT; with `plan_id` they wait until that plan is visible."""
-        if not events:
-            return
-        rows = [
-            self._row(e.event_type, e.priority, e.object_uuid, e.payload, plan_id=plan_id)
+        """Added in this order; with `plan_id` they wait until that plan is visible."""
+        level, now = self._session.options.notification_level, self._session.now()
+        self._unwritten += [
+            {
+                **self._row(e.event_type, e.priority, e.object_uuid, e.payload, plan_id=plan_id),
+                # Below the level it is not for the bus, only for those who watch.
+                "published_at": None if is_enabled(e.priority, level=level) else now,
+            }
             for e in events
         ]
-        await self._session.execute(sa.insert(_T), rows)
 
     async def emit(
         self,
@@ -66,6 +78,7 @@ class Outbox:
 
     async def unpublished(self, limit: int) -> list[OutboxEntry]:
         """The oldest rows not yet marked, in order of writing."""
+        await self.flush()
         plans = tables.action_plans
         statement = (
             sa.select(
@@ -88,24 +101,18 @@ class Outbox:
         rows = (await self._session.execute(statement)).mappings()
         return [OutboxEntry(**row) for row in rows]
 
-    async def mark_published(self, ids: Sequence[int]) -> None:
-        """Called after the bus has confirmed them."""
+    async def mark_published(self, ids: Sequence[int], *, sent: bool = True) -> None:
+        """Done with: confirmed by the bus or, with `sent` False, not wanted by anybody."""
         now = self._session.now()
         for start in range(0, len(ids), MAX_IN):
             chunk = list(ids[start : start + MAX_IN])
             await self._session.execute(
-                sa.update(_T).where(_T.c.id.in_(chunk)).values(published_at=now)
+                sa.update(_T).where(_T.c.id.in_(chunk)).values(published_at=now, sent=sent)
             )
 
     async def prune(self, *, published_before: datetime, limit: int = MAX_IN) -> int:
-        """Removes rows that were sent long ago; returns how many."""
-        return await self._remove(_T.c.published_at < published_before, limit)
-
-    async def drop(self, *, created_before: datetime, limit: int = MAX_IN) -> int:
-        """Removes rows that nobody took for too long, sent or not; returns how many."""
-        return await self._remove(_T.c.created_at < created_before, limit)
-
-    async def _remove(self, condition: sa.ColumnElement[bool], limit: int) -> int:
+        """Removes rows that were done with long ago; returns how many."""
+        condition = _T.c.published_at < published_before
         statement = sa.select(_T.c.id).where(condition).order_by(_T.c.id).limit(limit)
         ids = list((await self._session.execute(statement)).scalars())
         if ids:
@@ -131,4 +138,6 @@ class Outbox:
             "payload": payload,
             "plan_id": plan_id,
             "created_at": self._session.now(),
+            "sent": False,
+            "published_at": None,
         }

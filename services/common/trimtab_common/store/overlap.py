@@ -7,11 +7,17 @@ from trimtab_common.domain.records import Action, ActionPlan
 from trimtab_common.store.query import Query
 from trimtab_common.store.session import Session
 
+LAUNCH = "launch"
 RUNNING = (PlanState.PENDING, PlanState.ONGOING, PlanState.CANCELLING)
 
 
 async def running_plan_beside(session: Session, plan: ActionPlan) -> ActionPlan | None:
-    """A plan that runs or waits to, and touches a resource of this one; None when there is none."""
+    """A plan that runs or waits to, and touches a resource of this one; None when there is none.
+
+    Until the end of this transaction no other one passes here: whoever launches a plan looks first,
+    and two who looked at once would both see nothing.
+    """
+    await session.leases.one_at_a_time(LAUNCH)
     mine: set[str] | None = None
     for other in await session.action_plans.list(Query(filters={"state__in": RUNNING})):
         if other.uuid == plan.uuid:

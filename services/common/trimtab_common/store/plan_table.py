@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from trimtab_common.store.stateful_table import StatefulTable
 if TYPE_CHECKING:
     from trimtab_common.store.session import Session
 
+_ACTIONS_FOLLOW = {PlanState.CANCELLED, PlanState.DELETED}
 _PLANS_PER_STATEMENT = 5000
 """PostgreSQL takes at most 32767 parameters; a page of the API is at most 1000."""
 
@@ -76,6 +78,41 @@ class PlanTable(StatefulTable[ActionPlan]):
             for indicator in indicators
         ]
         await self._session.execute(sa.insert(tables.efficacy_indicators), rows)
+
+    async def note(
+        self, uuid: str, message: str, *, while_in: Collection[PlanState]
+    ) -> ActionPlan | None:
+        """Writes a status message unless the plan left these states or says so already."""
+        table = tables.action_plans
+        changed = await self._session.execute(
+            sa.update(table)
+            .where(table.c.uuid == uuid, table.c.state.in_([str(state) for state in while_in]))
+            .where(table.c.deleted == 0)
+            .where(sa.or_(table.c.status_message.is_(None), table.c.status_message != message))
+            .values(status_message=message, updated_at=self._session.now())
+        )
+        if changed.rowcount != 1:
+            return None
+        noted = await self._after_write(uuid)
+        await self._session.announcer.saved(noted, "update")
+        return noted
+
+    async def without_indicators(self, key: int) -> ActionPlan:
+        """By id, whatever its state, in one statement. NotFound."""
+        statement = self.shape.select_any().where(self.shape.table.c.id == key)
+        row = (await self._session.execute(statement)).mappings().first()
+        if row is None:
+            raise self._not_found(str(key))
+        return self.shape.build(dict(row))
+
+    async def state(self, uuid: str) -> PlanState:
+        """Of a plan that is not deleted, in one statement. NotFound."""
+        table = tables.action_plans
+        statement = sa.select(table.c.state).where(table.c.uuid == uuid, table.c.deleted == 0)
+        state = (await self._session.execute(statement)).scalar_one_or_none()
+        if state is None:
+            raise self._not_found(uuid)
+        return PlanState(state)
 
     async def soft_delete(self, uuid: str, *, actor: Actor = Actor.API) -> None:
         """Its indicators go with it at once, its actions after the commit, in chunks (A-065).
@@ -137,4 +174,7 @@ class PlanTable(StatefulTable[ActionPlan]):
             )
 
     def _extra_on_insert(self) -> dict[str, Any]:
-        return {"visible": self._visible}
+        return {"visible": self._visible, "actions_follow": False}
+
+    def _extra_on_transition(self, to: StrEnum) -> dict[str, Any]:
+        return {"actions_follow": True} if to in _ACTIONS_FOLLOW else {}

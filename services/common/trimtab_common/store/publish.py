@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from trimtab_common.domain.errors import AlreadyExists, Bug, Conflict, TrimtabError
 from trimtab_common.domain.lifecycle import ActionState, Actor, PlanState
 from trimtab_common.domain.records import Action, ActionPlan, Lease
+from trimtab_common.runtime import failpoints
 from trimtab_common.store import sweeps, tables
 from trimtab_common.store.query import Query
 from trimtab_common.store.resource_table import truncated
@@ -57,11 +58,14 @@ async def publish_plan(
         # Half of this very plan may be left of a process that died; the lease was ours just now.
         await sweeps.remove_plan(store, plan.uuid)
         plan_id = await store.transact(lambda session: _store_plan(session, plan, fence))
+    failpoints.reach("store.publish.stored")
     stored = dataclasses.replace(plan, id=plan_id)
     try:
         for start in range(0, len(actions), ACTIONS_PER_TRANSACTION):
             chunk = actions[start : start + ACTIONS_PER_TRANSACTION]
             await store.transact(partial(_store_actions, plan=stored, actions=chunk, fence=fence))
+            failpoints.reach("store.publish.chunk")
+        failpoints.reach("store.publish.show")
         published, cancelled = await store.transact(
             lambda session: _publish(session, stored, state, fence, cancel=cancel_recommended)
         )

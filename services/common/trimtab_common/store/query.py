@@ -20,9 +20,19 @@ MAX_IN = 500
 """Bound of one IN list; SQLite's limit on variables is far above."""
 
 
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Where the page before ended: the id of its last row, and that row's value of the sort key."""
+
+    id: int
+    value: Any
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """A page of one resource. `limit` None: all. `marker_id`: the last id of the page before.
+
+    A `marker` says the same and saves the look-up of its value.
 
     Filters: a column or joined attribute of the record, or `goal`, `strategy`, `audit` (uuid or
     name), each with an optional operator `field__op`; a value None means IS NULL.
@@ -31,6 +41,7 @@ class Query:
     filters: Mapping[str, Any] = field(default_factory=dict)
     limit: int | None = None
     marker_id: int | None = None
+    marker: Marker | None = None
     sort_key: str = "id"
     sort_dir: Literal["asc", "desc"] = "asc"
     show_deleted: bool = False
@@ -105,8 +116,8 @@ def condition(shape: Shape[Any], key: str, value: Any) -> sa.ColumnElement[bool]
     return OPERATORS[operator or "eq"](column, value)
 
 
-def statement_for(shape: Shape[Any], query: Query, *, marker_value: Any = None) -> sa.Select[Any]:
-    """The one SELECT of this page. `marker_value`: of the sort key in the marker's row."""
+def statement_for(shape: Shape[Any], query: Query) -> sa.Select[Any]:
+    """The one SELECT of this page, after `query.marker`."""
     if query.sort_key not in shape.resource.sort_keys:
         raise InvalidArgument(f"Sort key {query.sort_key!r} is not one of {shape.resource.plural}.")
     statement = shape.select()
@@ -116,9 +127,10 @@ def statement_for(shape: Shape[Any], query: Query, *, marker_value: Any = None) 
         statement = statement.where(condition(shape, key, value))
     table, rising = shape.table, query.sort_dir == "asc"
     key_column = table.c[query.sort_key]
-    if query.marker_id is not None:
+    if query.marker is not None:
+        marker_id, marker_value = query.marker.id, query.marker.value
         after = _after(key_column, marker_value, rising=rising)
-        beyond = table.c.id > query.marker_id if rising else table.c.id < query.marker_id
+        beyond = table.c.id > marker_id if rising else table.c.id < marker_id
         if query.sort_key == "id":
             statement = statement.where(beyond)
         else:

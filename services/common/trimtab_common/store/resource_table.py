@@ -18,14 +18,16 @@ import sqlalchemy.exc as sa_exc
 from trimtab_common.domain.errors import AlreadyExists, Bug, Conflict, InvalidArgument, NotFound
 from trimtab_common.domain.records import Lease
 from trimtab_common.store import query as queries
-from trimtab_common.store.query import Query
+from trimtab_common.store.query import Marker, Query
 from trimtab_common.store.shapes import R, Shape
 
 if TYPE_CHECKING:
     from trimtab_common.store.session import Session
 
 STATUS_MESSAGE_LENGTH = 255
-_UNTOUCHABLE = frozenset({"id", "uuid", "state", "created_at", "deleted_at", "deleted", "visible"})
+_UNTOUCHABLE = frozenset(
+    {"id", "uuid", "state", "created_at", "deleted_at", "deleted", "visible", "actions_follow"}
+)
 QUIET = frozenset({"reason", "facts", "intent", "result"})
 """Columns of our own: a change of these alone is no event on the bus."""
 
@@ -70,15 +72,30 @@ class ResourceTable(Generic[R]):
     async def list(self, query: Query | None = None) -> builtins.list[R]:
         """A page in a constant number of statements. NotFound for an unknown marker."""
         query = query or Query()
-        marker_value = None
-        if query.marker_id is not None:
-            marker_value = await self._marker_value(query)
-        statement = queries.statement_for(self.shape, query, marker_value=marker_value)
-        return await self._records(statement)
+        if query.marker_id is not None and query.marker is None:
+            marker = await self.marker(query.marker_id, sort_key=query.sort_key)
+            query = dataclasses.replace(query, marker=marker)
+        return await self._records(queries.statement_for(self.shape, query))
+
+    async def marker(self, ident: int | str, *, sort_key: str = "id") -> Marker:
+        """Where this row stands in a list; a soft-deleted row stands where it stood. NotFound."""
+        table = self.shape.table
+        if sort_key not in self.shape.resource.sort_keys:
+            raise InvalidArgument(
+                f"Sort key {sort_key!r} is not one of {self.shape.resource.plural}."
+            )
+        key = table.c.id == ident if isinstance(ident, int) else self._key_is(ident)
+        statement: sa.Select[Any] = sa.select(table.c.id, table.c[sort_key].label("value"))
+        row = (await self._session.execute(statement.where(key))).mappings().first()
+        if row is None:
+            raise self._not_found(str(ident))
+        return Marker(row["id"], row["value"])
 
     async def count(self, query: Query | None = None) -> int:
         """How many rows the filters match."""
-        query = dataclasses.replace(query or Query(), limit=None, marker_id=None, sort_key="id")
+        query = dataclasses.replace(
+            query or Query(), limit=None, marker_id=None, marker=None, sort_key="id"
+        )
         inner = queries.statement_for(self.shape, query).order_by(None)
         statement = sa.select(sa.func.count()).select_from(
             inner.with_only_columns(self.shape.table.c.id).subquery()
@@ -172,18 +189,6 @@ class ResourceTable(Generic[R]):
     async def _after_write(self, uuid: str) -> R:
         statement = self.shape.select_any().where(self._key_is(uuid))
         return (await self._records(statement))[0]
-
-    async def _marker_value(self, query: Query) -> Any:
-        table = self.shape.table
-        if query.sort_key not in self.shape.resource.sort_keys:
-            raise InvalidArgument(
-                f"Sort key {query.sort_key!r} is not one of {self.shape.resource.plural}."
-            )
-        statement = sa.select(table.c[query.sort_key]).where(table.c.id == query.marker_id)
-        row = (await self._session.execute(statement)).first()
-        if row is None:
-            raise self._not_found(str(query.marker_id))
-        return row[0]
 
     def _row(self, record: R) -> dict[str, Any]:
         return truncated({name: getattr(record, name) for name in self.shape.columns})

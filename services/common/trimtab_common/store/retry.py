@@ -28,7 +28,7 @@ _SQLITE_TRANSIENT = ("database is locked", "database table is locked", "database
 # It cannot be reached, starts, stops, is full of connections, or does not let us in: nothing was
 # changed, and what we ask for is not at fault. Classes are the first two letters of a SQLSTATE.
 _POSTGRES_AWAY_CLASSES = {"08", "28"}
-_POSTGRES_AWAY = {"3D000", "53300", "57P01", "57P02", "57P03"}
+_POSTGRES_AWAY = {"25P03", "3D000", "53300", "57P01", "57P02", "57P03"}
 _MARIADB_AWAY = {
     *(1040, 1044, 1045, 1047, 1049, 1053, 1203, 1698, 1927),
     *range(2000, 2100),  # the client's own: connection refused, lost, gone away

@@ -26,9 +26,11 @@ from trimtab_common.store.announce import Announcer
 from trimtab_common.store.leases import Leases
 from trimtab_common.store.outbox import Outbox
 from trimtab_common.store.plan_table import PlanTable
+from trimtab_common.store.requests import Requests
 from trimtab_common.store.resource_table import ResourceTable
 from trimtab_common.store.service_table import ServiceTable
 from trimtab_common.store.stateful_table import StatefulTable
+from trimtab_common.store.tail import Tail
 
 if TYPE_CHECKING:
     from trimtab_common.store.store import Store
@@ -42,7 +44,7 @@ def _utc_now() -> datetime:
 class StoreOptions:
     """What a store is told when it is opened.
 
-    `host`: publisher of our notifications. `notification_level`: "" keeps none (A-119).
+    `host`: publisher of our notifications. `notification_level`: "" sends none (A-119).
     `now`: a clock of the test's own; with it leases are judged by it too.
     """
 
@@ -91,6 +93,11 @@ class Session:
     def after_commit(self, work: AfterCommit) -> None:
         """Work in transactions of its own, once this one is committed."""
         self.work_after_commit.append(work)
+
+    async def flush(self) -> None:
+        """Writes what was kept back to be one statement; the store does it before it commits."""
+        if "outbox" in self.__dict__:
+            await self.outbox.flush()
 
     def committed(self) -> None:
         """Called once the transaction is committed."""
@@ -158,3 +165,13 @@ class Session:
     def outbox(self) -> Outbox:
         """The notifications to be sent."""
         return Outbox(self)
+
+    @cached_property
+    def tail(self) -> Tail:
+        """What was written to the outbox, for those who watch."""
+        return Tail(self)
+
+    @cached_property
+    def requests(self) -> Requests:
+        """What creates with a request id have answered."""
+        return Requests(self)

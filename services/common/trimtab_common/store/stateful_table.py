@@ -7,7 +7,7 @@ gets Conflict and must read again.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -68,6 +68,35 @@ class StatefulTable(ResourceTable[R], Generic[R]):
         lifecycle.check(self.transitions, old, to, actor)
         return await self._compare_and_set(before, to, truncated(columns))
 
+    async def update_in(
+        self, uuid: str, values: Mapping[str, Any], *, source: StrEnum | Iterable[StrEnum]
+    ) -> R:
+        """Changes plain columns while the state is one of `source`, by compare-and-set.
+
+        NotFound; Conflict when it is in another state, or left its own meanwhile.
+        """
+        self._check_columns(values)
+        self._check_texts(values)
+        table, states = self.shape.table, as_states(source)
+        columns = {**truncated(values), "updated_at": self._session.now()}
+        statement = (
+            sa.update(table)
+            .where(self._key_is(uuid), table.c.deleted == 0)
+            .where(table.c.state.in_([str(state) for state in states]))
+            .values(columns)
+        )
+        if (await self._session.execute(statement)).rowcount != 1:
+            now = await self._first(self._key_is(uuid))
+            if now is None:
+                raise self._not_found(uuid)
+            old = state_of(now)
+            raise Conflict(
+                f"{self.shape.noun} {uuid} is {old}, not {_listed(states)}.", state=str(old)
+            )
+        stored = await self._after_write(uuid)
+        await self._session.announcer.saved(stored, "update")
+        return stored
+
     async def soft_delete(self, uuid: str, *, actor: Actor = Actor.API) -> None:
         """To DELETED and hidden; emits update, then delete (A-123). FailedPrecondition by state."""
         before = await self._first(self._key_is(uuid))
@@ -85,6 +114,7 @@ class StatefulTable(ResourceTable[R], Generic[R]):
     async def _compare_and_set(self, before: R, to: StrEnum, columns: dict[str, Any]) -> R:
         table, old = self.shape.table, state_of(before)
         values = {**columns, "state": str(to), "updated_at": self._session.now()}
+        values |= self._extra_on_transition(to)
         statement = (
             sa.update(table)
             .where(table.c.id == before.id, table.c.state == str(old), table.c.deleted == 0)
@@ -102,6 +132,11 @@ class StatefulTable(ResourceTable[R], Generic[R]):
             after = dataclasses.replace(before, **{**shown, "state": to})
         await self._session.announcer.saved(after, "update", old_state=str(old))
         return after
+
+    def _extra_on_transition(self, to: StrEnum) -> dict[str, Any]:
+        """Columns that no record shows."""
+        del to
+        return {}
 
     def _ident(self, record: R) -> str:
         return str(getattr(record, "uuid", record.id))

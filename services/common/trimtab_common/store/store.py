@@ -62,6 +62,7 @@ class Store:
         async with self._writer or nullcontext(), self._begun(writes=True) as connection:
             session = Session(connection, self.options, writes=True)
             yield session
+            await session.flush()
         session.committed()
         for work in session.work_after_commit:
             try:
@@ -139,6 +140,7 @@ class Store:
 
     @asynccontextmanager
     async def _begun(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+        cancels = _cancels()
         try:
             async with self._engine.connect() as connection:
                 await connection.execution_options(**{engines.WRITES: writes})
@@ -147,11 +149,25 @@ class Store:
                 yield connection
                 if writes:
                     await connection.commit()
+            if _cancels() > cancels:
+                raise asyncio.CancelledError
         except (sa_exc.SQLAlchemyError, OSError) as error:
+            if _cancels() > cancels:
+                raise asyncio.CancelledError from error
             domain_error = retry.translated(error)
             if domain_error is error:
                 raise
             raise domain_error from error
+
+
+def _cancels() -> int:
+    """How often this task was asked to end.
+
+    asyncmy waits with `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that
+    comes together with the server's answer; the task would then go on for ever.
+    """
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 async def _begin(connection: AsyncConnection) -> None:

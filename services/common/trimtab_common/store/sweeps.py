@@ -28,9 +28,9 @@ async def cancel_actions(
 ) -> int:
     """See `Store.cancel_actions_of_plan`."""
     columns: dict[str, Any] = {} if status_message is None else {"status_message": status_message}
+    actions, plans = tables.actions, tables.action_plans
 
     async def chunk(session: Session) -> int:
-        actions, plans = tables.actions, tables.action_plans
         statement = (
             sa.select(actions.c.uuid)
             .join_from(actions, plans, plans.c.id == actions.c.action_plan_id)
@@ -40,6 +40,8 @@ async def cancel_actions(
             .limit(CHUNK)
         )
         uuids = list((await session.execute(statement)).scalars())
+        if not uuids:
+            await _followed(session, plans.c.uuid == plan_uuid, PlanState.CANCELLED)
         return await session.actions.transition_many(
             uuids, ActionState.CANCELLED, actor, ActionState.PENDING, **columns
         )
@@ -60,36 +62,41 @@ async def delete_actions(store: Store, plan_id: int) -> int:
             .with_for_update()
         )
         keys = list((await session.execute(statement)).scalars())
+        if not keys:
+            await _followed(session, tables.action_plans.c.id == plan_id, PlanState.DELETED)
         await session.actions.soft_delete_many(keys)
         return len(keys)
 
     return await _repeat(store, chunk)
 
 
+async def _followed(session: Session, is_plan: sa.ColumnElement[bool], state: PlanState) -> None:
+    """Nothing is left to do for this plan, unless its state changed meanwhile."""
+    plans = tables.action_plans
+    await session.execute(
+        sa.update(plans)
+        .where(is_plan, plans.c.state == state, plans.c.actions_follow == sa.true())
+        .values(actions_follow=False)
+    )
+
+
 async def finish_actions(store: Store) -> int:
-    """See `Store.sweep_actions`."""
-    plans, actions = tables.action_plans, tables.actions
+    """See `Store.sweep_actions`. Costs what is left to do, however many plans there were."""
+    plans = tables.action_plans
     async with store.read() as session:
-        deleted = await session.execute(
-            sa.select(plans.c.id)
-            .join_from(plans, actions, actions.c.action_plan_id == plans.c.id)
-            .where(plans.c.deleted != 0, actions.c.deleted == 0)
-            .distinct()
-        )
-        deleted_ids = list(deleted.scalars())
-        cancelled = await session.execute(
-            sa.select(plans.c.uuid)
-            .join_from(plans, actions, actions.c.action_plan_id == plans.c.id)
-            .where(plans.c.state == PlanState.CANCELLED, plans.c.deleted == 0)
-            .where(actions.c.state == ActionState.PENDING, actions.c.deleted == 0)
-            .distinct()
-        )
-        cancelled_uuids = list(cancelled.scalars())
+        left = (
+            await session.execute(
+                sa.select(plans.c.id, plans.c.uuid, plans.c.deleted)
+                .where(plans.c.actions_follow == sa.true())
+                .order_by(plans.c.id)
+            )
+        ).all()
     total = 0
-    for plan_id in deleted_ids:
-        total += await delete_actions(store, plan_id)
-    for plan_uuid in cancelled_uuids:
-        total += await cancel_actions(store, plan_uuid, Actor.DECISION, None)
+    for plan in left:
+        if plan.deleted:
+            total += await delete_actions(store, plan.id)
+        else:
+            total += await cancel_actions(store, plan.uuid, Actor.DECISION, None)
     return total
 
 

@@ -138,9 +138,12 @@ action_plans = _table(
     sa.Column("status_message", sa.String(255)),
     # False while its actions are being stored in chunks: no read shows it.
     sa.Column("visible", sa.Boolean, nullable=False),
+    # True from its deletion or cancelling until its actions have followed: the sweep looks here.
+    sa.Column("actions_follow", sa.Boolean, nullable=False),
     *_stamps(),
     sa.Index(None, "state", "deleted"),
     sa.Index(None, "visible"),
+    sa.Index(None, "actions_follow"),
 )
 
 actions = _table(
@@ -228,5 +231,18 @@ outbox = _table(
     sa.Column("plan_id", sa.Integer, index=True),
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("published_at", UtcDateTime),
+    sa.Column("sent", sa.Boolean, nullable=False),
     sa.Index(None, "published_at", "id"),
+)
+
+# What a create with a request id answered, so that the same request gets the same answer again.
+requests = _table(
+    "requests",
+    _id(),
+    sa.Column("caller", sa.String(255), nullable=False),
+    sa.Column("request_id", sa.String(36), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("answer", JsonText, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False, index=True),
+    sa.UniqueConstraint("caller", "request_id"),
 )

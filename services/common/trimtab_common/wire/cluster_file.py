@@ -18,8 +18,10 @@ import orjson
 from dateutil.parser import isoparse
 from numpy.typing import NDArray
 
+from trimtab_common.domain.baremetal import BaremetalNodeRow, PowerState, baremetal_model
 from trimtab_common.domain.changes import HostRow, ServerRow, uuid_bytes
 from trimtab_common.domain.compute import ComputeModel
+from trimtab_common.domain.elements import ElementSnapshot, Upsert
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable, ServerState
 
@@ -30,11 +32,40 @@ _MAY_BE_NEGATIVE = frozenset({"host_outlet_temp", "host_inlet_temp"})
 
 def load_cluster_file(path: str | Path) -> tuple[ComputeSnapshot, MetricsTable]:
     """The cluster in this file. InvalidArgument when it is unreadable or is not one."""
+    data = _read(path)
     try:
-        data = Path(path).read_bytes()
+        return parse_cluster(data)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{path}: {error.message}") from None
+
+
+def load_machines(path: str | Path) -> ElementSnapshot:
+    """The machines of the nodes in this file, by their `power_state`: on, off or absent (unknown).
+
+    InvalidArgument when it is unreadable or is no cluster file.
+    """
+    document = _json(_read(path))
+    nodes = _elements(document if isinstance(document, dict) else {}, "nodes")
+    model = baremetal_model(epoch="file")
+    model.apply([Upsert(_machine(_Element(f"nodes[{i}]", node))) for i, node in enumerate(nodes)])
+    return model.snapshot()
+
+
+def _machine(node: _Element) -> BaremetalNodeRow:
+    states = tuple(state.value for state in PowerState)
+    return BaremetalNodeRow(
+        uuid=node.uuid(),
+        human_id=node.text("hostname"),
+        power_state=PowerState(node.choice("power_state", PowerState.UNKNOWN.value, states)),
+        compute_node_id=node.uuid(),
+    )
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
     except OSError as error:
         raise InvalidArgument(f"Cannot read {path}: {error.strerror}.") from None
-    return parse_cluster(data)
 
 
 def parse_cluster(data: bytes) -> tuple[ComputeSnapshot, MetricsTable]:

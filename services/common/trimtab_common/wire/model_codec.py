@@ -15,16 +15,18 @@ from trimtab.model.v1 import model_pb2
 from trimtab_common.domain.changes import (
     Change,
     HostRow,
+    RemoveGroup,
     RemoveHost,
     RemoveServer,
     ServerRow,
     SetAggregates,
     SetHealth,
+    UpsertGroup,
     UpsertHost,
     UpsertServer,
 )
 from trimtab_common.domain.errors import Bug, InvalidArgument
-from trimtab_common.domain.snapshot import Aggregate, ServerState
+from trimtab_common.domain.snapshot import Aggregate, ServerGroup, ServerState
 
 
 def host_message(row: HostRow) -> model_pb2.Host:
@@ -67,13 +69,15 @@ def host_row(message: model_pb2.Host) -> HostRow:
 
 def _attributes_message(row: ServerRow) -> model_pb2.ServerAttributes | None:
     """The rarely set fields of a server; None when all are unset."""
-    if not (row.metadata or row.state_text or row.pinned_zone or row.extra_specs):
+    hints = row.scheduler_hints
+    if not (row.metadata or row.state_text or row.pinned_zone or row.extra_specs or hints):
         return None
     return model_pb2.ServerAttributes(
         metadata=row.metadata,
         state_text=row.state_text,
         pinned_zone=row.pinned_zone,
         extra_specs_json=orjson.dumps(row.extra_specs).decode() if row.extra_specs else "",
+        scheduler_hints_json=orjson.dumps(hints).decode() if hints else "",
     )
 
 
@@ -91,12 +95,14 @@ def server_message(row: ServerRow) -> model_pb2.Server:
         project_id=row.project_id,
         attributes=_attributes_message(row),
         created_at_s=row.created_at_s,
+        in_flux=row.in_flux,
     )
 
 
 def server_row(message: model_pb2.Server) -> ServerRow:
     """The server of a message."""
     extra = message.attributes.extra_specs_json
+    hints = message.attributes.scheduler_hints_json
     return ServerRow(
         uuid=message.uuid,
         name=message.name,
@@ -110,6 +116,8 @@ def server_row(message: model_pb2.Server) -> ServerRow:
         pinned_zone=message.attributes.pinned_zone,
         extra_specs=orjson.loads(extra) if extra else {},
         created_at_s=message.created_at_s,
+        scheduler_hints=orjson.loads(hints) if hints else {},
+        in_flux=message.in_flux,
     )
 
 
@@ -148,7 +156,43 @@ def aggregate_row(message: model_pb2.Aggregate) -> Aggregate:
     )
 
 
-def change_message(change: Change) -> model_pb2.Change:
+def group_message(row: ServerGroup) -> model_pb2.ServerGroup:
+    """The message of a server group."""
+    return model_pb2.ServerGroup(
+        uuid=row.uuid,
+        name=row.name,
+        policy=row.policy,
+        members=sorted(row.members),
+        max_per_host=row.max_per_host or 0,
+        project_id=row.project_id,
+    )
+
+
+def group_row(message: model_pb2.ServerGroup) -> ServerGroup:
+    """The server group of a message."""
+    return ServerGroup(
+        uuid=message.uuid,
+        name=message.name,
+        policy=message.policy,
+        members=frozenset(message.members),
+        max_per_host=message.max_per_host or None,
+        project_id=message.project_id,
+    )
+
+
+def health_message(row: SetHealth) -> model_pb2.Health:
+    """The message of a model's flags."""
+    return model_pb2.Health(
+        partial=row.partial, stale_reason=row.stale_reason, missing_hosts=row.missing_hosts
+    )
+
+
+def health_of(message: model_pb2.Health) -> SetHealth:
+    """The flags of a message."""
+    return SetHealth(message.partial, message.stale_reason, tuple(message.missing_hosts))
+
+
+def change_message(change: Change) -> model_pb2.Change:  # noqa: PLR0911, one for each kind
     """The message of a change."""
     match change:
         case UpsertServer(server):
@@ -159,20 +203,18 @@ def change_message(change: Change) -> model_pb2.Change:
             return model_pb2.Change(upsert_host=host_message(host))
         case RemoveHost(hostname):
             return model_pb2.Change(remove_host=hostname)
+        case UpsertGroup(group):
+            return model_pb2.Change(upsert_group=group_message(group))
+        case RemoveGroup(uuid):
+            return model_pb2.Change(remove_group=uuid)
         case SetAggregates(rows):
             messages = [aggregate_message(row) for row in rows]
             return model_pb2.Change(aggregates=model_pb2.AggregateIndex(aggregates=messages))
         case SetHealth():
-            return model_pb2.Change(
-                health=model_pb2.Health(
-                    partial=change.partial,
-                    stale_reason=change.stale_reason,
-                    missing_hosts=change.missing_hosts,
-                )
-            )
+            return model_pb2.Change(health=health_message(change))
 
 
-def change_of(message: model_pb2.Change) -> Change:
+def change_of(message: model_pb2.Change) -> Change:  # noqa: PLR0911, one for each kind
     """The change of a message. InvalidArgument when it is one that this release does not know."""
     match message.WhichOneof("change"):
         case "upsert_server":
@@ -183,13 +225,16 @@ def change_of(message: model_pb2.Change) -> Change:
             return UpsertHost(host_row(message.upsert_host))
         case "remove_host":
             return RemoveHost(message.remove_host)
+        case "upsert_group":
+            return UpsertGroup(group_row(message.upsert_group))
+        case "remove_group":
+            return RemoveGroup(message.remove_group)
         case "aggregates":
             return SetAggregates(tuple(map(aggregate_row, message.aggregates.aggregates)))
         case "health":
-            health = message.health
-            return SetHealth(health.partial, health.stale_reason, tuple(health.missing_hosts))
-        case None:
-            raise InvalidArgument("A change of a kind that this release does not know.")
+            return health_of(message.health)
+        case None | "upsert_element" | "remove_element":
+            raise InvalidArgument("A change of a kind that a compute model does not have.")
         case other:
             raise Bug(f"change {other} has no row")
 

@@ -12,13 +12,15 @@ from datetime import UTC
 import orjson
 
 from trimtab.model.v1 import model_pb2
-from trimtab_common.domain.changes import ServerRow, SetAggregates, SetHealth
+from trimtab_common.domain.changes import ServerRow, SetAggregates, SetHealth, UpsertGroup
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.snapshot import ComputeSnapshot
 from trimtab_common.wire.model_codec import (
     aggregate_message,
     aggregate_row,
+    group_message,
+    group_row,
     host_row,
     state_of,
 )
@@ -26,6 +28,7 @@ from trimtab_common.wire.model_codec import (
 MAX_BYTES = 900_000
 _HOSTS_PER_CHUNK = 4_000
 _SERVERS_PER_CHUNK = 10_000
+_GROUPS_PER_CHUNK = 500
 _UUID_BYTES = 16
 
 
@@ -39,6 +42,7 @@ def begin_message(snapshot: ComputeSnapshot, reason: str) -> model_pb2.SnapshotB
     begin = model_pb2.SnapshotBegin(
         position=position_of(snapshot),
         reason=reason,
+        kind="compute",
         partial=snapshot.partial,
         stale_reason=snapshot.stale_reason,
         missing_hosts=snapshot.missing_hosts,
@@ -47,13 +51,14 @@ def begin_message(snapshot: ComputeSnapshot, reason: str) -> model_pb2.SnapshotB
         aggregates=[aggregate_message(row) for row in snapshot.aggregates],
         hosts=snapshot.n_hosts,
         servers=snapshot.n_servers,
+        groups=len(snapshot.groups),
     )
     begin.taken_at.FromDatetime(snapshot.taken_at)
     return begin
 
 
 def chunk_messages(snapshot: ComputeSnapshot) -> Iterator[model_pb2.ComputeChunk]:
-    """The columns of a snapshot: hosts, then servers."""
+    """The columns of a snapshot: hosts, servers, then server groups."""
     for start in range(0, snapshot.n_hosts, _HOSTS_PER_CHUNK):
         stop = min(start + _HOSTS_PER_CHUNK, snapshot.n_hosts)
         yield model_pb2.ComputeChunk(hosts=_host_columns(snapshot, start, stop))
@@ -69,6 +74,20 @@ def chunk_messages(snapshot: ComputeSnapshot) -> Iterator[model_pb2.ComputeChunk
             spans[:0] = [(start, middle), (middle, stop)]
         else:
             yield chunk
+    yield from _group_chunks(snapshot)
+
+
+def _group_chunks(snapshot: ComputeSnapshot) -> Iterator[model_pb2.ComputeChunk]:
+    chunk, size = model_pb2.ComputeChunk(), 0
+    for row in snapshot.groups:
+        message = group_message(row)
+        if size + message.ByteSize() > MAX_BYTES or len(chunk.groups) == _GROUPS_PER_CHUNK:
+            yield chunk
+            chunk, size = model_pb2.ComputeChunk(), 0
+        chunk.groups.append(message)
+        size += message.ByteSize() + 8
+    if chunk.groups:
+        yield chunk
 
 
 class SnapshotReader:
@@ -78,6 +97,7 @@ class SnapshotReader:
         self.begin = begin
         self._hosts: list[model_pb2.HostColumns] = []
         self._servers: list[model_pb2.ServerColumns] = []
+        self._groups: list[model_pb2.ServerGroup] = []
 
     def add(self, chunk: model_pb2.ComputeChunk) -> None:
         """Takes the next chunk."""
@@ -85,6 +105,7 @@ class SnapshotReader:
             self._hosts.append(chunk.hosts)
         if chunk.servers.name:
             self._servers.append(chunk.servers)
+        self._groups += chunk.groups
 
     def finish(self, end: model_pb2.SnapshotEnd) -> ComputeModel:
         """The model. InvalidArgument when parts are missing or the columns do not fit together."""
@@ -95,14 +116,16 @@ class SnapshotReader:
             model = self._model()
         except (IndexError, ValueError) as error:
             raise InvalidArgument(f"The columns of the snapshot do not fit: {error}.") from error
-        if (model.n_hosts, model.n_servers) != (begin.hosts, begin.servers):
+        found = (model.n_hosts, model.n_servers, len(self._groups))
+        said = (begin.hosts, begin.servers, begin.groups)
+        if found != said:
             raise InvalidArgument(
-                f"The snapshot holds {model.n_hosts} hosts and {model.n_servers} servers, "
-                f"its head says {begin.hosts} and {begin.servers}."
+                f"The snapshot holds {found} hosts, servers and server groups, its head says {said}."
             )
         aggregates = tuple(map(aggregate_row, begin.aggregates))
         health = SetHealth(begin.partial, begin.stale_reason, tuple(begin.missing_hosts))
-        model.apply([SetAggregates(aggregates), health])
+        groups = [UpsertGroup(group_row(row)) for row in self._groups]
+        model.apply([*groups, SetAggregates(aggregates), health])
         model.move_to(
             revision=int(begin.position.revision),
             at=begin.taken_at.ToDatetime(tzinfo=UTC),
@@ -162,6 +185,7 @@ def _server_columns(snapshot: ComputeSnapshot, start: int, stop: int) -> model_p
     part = slice(start, stop)
     demand = snapshot.server_demand[part]
     created = snapshot.server_created_at_s.tolist() or [0] * snapshot.n_servers
+    in_flux = snapshot.server_in_flux.tolist() or [False] * snapshot.n_servers
     columns = model_pb2.ServerColumns(
         uuid=snapshot.server_uuid[part].tobytes(),
         name=snapshot.server_name[part],
@@ -173,6 +197,7 @@ def _server_columns(snapshot: ComputeSnapshot, start: int, stop: int) -> model_p
         locked=snapshot.server_locked[part].tolist(),
         project=snapshot.server_project[part].tolist(),
         created_at_s=created[part],
+        in_flux=in_flux[part],
     )
     _add_attributes(columns, snapshot, range(start, stop))
     return columns
@@ -187,6 +212,8 @@ def _add_attributes(
             attributes[i - first].metadata.update(metadata)
         if extra_specs := snapshot.server_extra_specs.get(i):
             attributes[i - first].extra_specs_json = orjson.dumps(extra_specs).decode()
+        if hints := snapshot.server_scheduler_hints.get(i):
+            attributes[i - first].scheduler_hints_json = orjson.dumps(hints).decode()
         if state_text := snapshot.server_state_text.get(i):
             attributes[i - first].state_text = state_text
         if pinned_zone := snapshot.server_pinned_zone.get(i):
@@ -202,7 +229,18 @@ def _server_rows(
     if len(raw) != _UUID_BYTES * len(columns.name):
         raise ValueError("16 bytes of uuid are needed for each server")
     none = model_pb2.ServerAttributes()
-    for i, (name, host, vcpus, memory_mib, disk_gib, state, locked, project, created) in enumerate(
+    for i, (
+        name,
+        host,
+        vcpus,
+        memory_mib,
+        disk_gib,
+        state,
+        locked,
+        project,
+        created,
+        flux,
+    ) in enumerate(
         zip(
             columns.name,
             columns.host,
@@ -213,6 +251,7 @@ def _server_rows(
             columns.locked,
             columns.project,
             columns.created_at_s,
+            columns.in_flux or [False] * len(columns.name),
             strict=True,
         )
     ):
@@ -231,4 +270,8 @@ def _server_rows(
             pinned_zone=more.pinned_zone,
             extra_specs=orjson.loads(more.extra_specs_json) if more.extra_specs_json else {},
             created_at_s=created,
+            scheduler_hints=(
+                orjson.loads(more.scheduler_hints_json) if more.scheduler_hints_json else {}
+            ),
+            in_flux=flux,
         )

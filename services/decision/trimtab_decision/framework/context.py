@@ -9,33 +9,72 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab_common.domain.elements import ElementSnapshot
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
+from trimtab_decision.framework.destinations import SchedulerFilter, SelectDestinations
 from trimtab_decision.framework.errors import ClusterStateNotDefined
+from trimtab_decision.framework.workloads import Workloads
 
 Scorer = Callable[[str, Sequence[float]], Sequence[float]]
 """(engine name, features) -> result; asks the scoring service."""
 
 
-def _no_scorer(engine: str, features: Sequence[float]) -> Sequence[float]:
+RowsScorer = Callable[[str, NDArray[np.float64]], NDArray[np.float64]]
+"""(engine name, [rows, n_features]) -> [rows, n_scores]; one question for many rows."""
+
+
+def no_scorer(engine: str, features: Sequence[float]) -> Sequence[float]:
+    """What answers when there is no scoring service: ClusterStateNotDefined."""
     raise ClusterStateNotDefined(
         f"Scoring engine {engine} was asked for {len(features)} features, "
         "but no scoring service is connected."
     )
 
 
+def no_rows_scorer(engine: str, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As no_scorer, for many rows."""
+    return np.asarray(no_scorer(engine, rows.ravel().tolist()))
+
+
+def _no_time() -> float:
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyContext:
     """The read-only inputs of one execution.
 
-    `compute` is None for strategies that need no model. `parameters` are already checked against
+    A model is None when the strategy needs none, or there is none. `parameters` are already checked against
     the strategy's schema and carry its defaults.
+    filters, selector: which hosts a server may go to besides the hard rules (B-050, B-056); None
+    is the default selection by room.
+    failed_servers: uuids whose migration failed in earlier plans of the same audit (B-117).
+    options: the operator's values of what the strategy's `get_config_opts` declares (A-107).
+    score, score_rows: ask a scoring engine; ScoringFailed when it does not answer.
+    elapsed_s: seconds since the execution began, for `time_limit_s`.
     """
 
     compute: ComputeSnapshot | None = None
     metrics: MetricsTable = field(default_factory=MetricsTable)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
-    score: Scorer = _no_scorer
+    score: Scorer = no_scorer
+    score_rows: RowsScorer = no_rows_scorer
+    baremetal: ElementSnapshot | None = None
+    storage: ElementSnapshot | None = None
+    filters: tuple[SchedulerFilter, ...] = ()
+    selector: SelectDestinations | None = None
+    failed_servers: frozenset[str] = frozenset()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    elapsed_s: Callable[[], float] = _no_time
+
+    @property
+    def workloads(self) -> Workloads:
+        """The workload characters that servers in scope carry, with what is known to judge them."""
+        return Workloads(self.snapshot, self.metrics)
 
     @property
     def snapshot(self) -> ComputeSnapshot:

@@ -6,14 +6,17 @@ TrimtabError
 │   ├── InvalidIndicatorValue           an efficacy indicator is not a number
 │   ├── GlobalEfficacyComputationError  the indicators break the goal's specification
 │   ├── UnsupportedActionType           a planner met an action that it cannot order
-│   └── PlannerMisconfigured            an operator's weights contradict each other
+│   ├── PlannerMisconfigured            an operator's weights contradict each other
+│   └── ScoreNotUnderstood              a scoring engine gave something else than it promises
 ├── NotFound
 │   ├── UnknownPlugin                   no goal, strategy or planner has this name
 │   └── NoAvailableStrategyForGoal      the goal is known, nothing serves it
 └── FailedPrecondition
     ├── ClusterStateNotDefined          no compute model yet
+    ├── ScoringFailed                   a scoring engine did not answer, or answered with an error
     ├── MetricNotAvailable              a metric that the strategy cannot do without
-    └── NoFeasiblePlan                  the cloud as it is cannot give what was asked
+    ├── NoFeasiblePlan                  the cloud as it is cannot give what was asked
+    └── PlanStuck                       moves wait for each other, and nothing can go out of the way
 """
 
 from __future__ import annotations
@@ -51,6 +54,12 @@ class PlannerMisconfigured(InvalidArgument):
     reason = "PLANNER_MISCONFIGURED"
 
 
+class ScoreNotUnderstood(InvalidArgument):
+    """A scoring engine answered, but not with what the strategy can use."""
+
+    reason = "SCORE_NOT_UNDERSTOOD"
+
+
 class UnknownPlugin(NotFound):
     """No goal, strategy or planner with this name is loaded."""
 
@@ -79,3 +88,15 @@ class NoFeasiblePlan(FailedPrecondition):
     """What was asked cannot be done with the hosts there are; the message says why."""
 
     reason = "NO_FEASIBLE_PLAN"
+
+
+class PlanStuck(FailedPrecondition):
+    """Every move that is left waits for room that another one of them has to leave."""
+
+    reason = "PLAN_STUCK"
+
+
+class ScoringFailed(FailedPrecondition):
+    """A scoring engine did not answer, or answered with an error; the text says which and why."""
+
+    reason = "SCORING_FAILED"

@@ -36,10 +36,15 @@ class GlobalIndicatorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EfficacySpecification:
-    """The indicators of a goal, in order, and what is computed from them. Empty: Unclassified."""
+    """The indicators of a goal, in order, and what is computed from them. Empty: Unclassified.
+
+    objective: what a plan is worth to the goal, by its indicators; the more the better, 0 for a plan
+    that brings nothing. None where plans of different strategies cannot be compared (A-151).
+    """
 
     indicators: tuple[IndicatorSpec, ...] = ()
     global_indicators: tuple[GlobalIndicatorSpec, ...] = ()
+    objective: Callable[[Mapping[str, float]], float] | None = None
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """As the goal API shows it: name, description, unit, schema as JSON text (B-010)."""

@@ -10,6 +10,11 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any, TypeVar
 
+from trimtab_decision.framework.destinations import (
+    DEFAULT_SELECTOR,
+    SchedulerFilter,
+    SelectDestinations,
+)
 from trimtab_decision.framework.errors import NoAvailableStrategyForGoal, UnknownPlugin
 from trimtab_decision.framework.goal import Goal
 from trimtab_decision.framework.planning import Planner
@@ -18,6 +23,9 @@ from trimtab_decision.framework.strategy import Strategy
 GOALS_GROUP = "trimtab_goals"
 STRATEGIES_GROUP = "trimtab_strategies"
 PLANNERS_GROUP = "trimtab_planners"
+FILTERS_GROUP = "trimtab_scheduler_filters"
+SELECTORS_GROUP = "watcher_select_destinations"
+"""Named by the requirement (B-050)."""
 
 _Plugin = TypeVar("_Plugin")
 
@@ -35,10 +43,14 @@ class Registry:
         goals: Iterable[Goal],
         strategies: Iterable[type[Strategy]],
         planners: Iterable[type[Planner]],
+        filters: Iterable[type[SchedulerFilter]] = (),
+        selectors: Iterable[type[SelectDestinations]] = (),
     ) -> None:
         self.goals: dict[str, Goal] = {}
         self.strategies: dict[str, type[Strategy]] = {}
         self.planners: dict[str, type[Planner]] = {}
+        self.filters: dict[str, type[SchedulerFilter]] = {one.name: one for one in filters}
+        self.selectors: dict[str, type[SelectDestinations]] = {one.name: one for one in selectors}
         self.failures: list[tuple[str, str, str]] = []
         for goal in goals:
             self.goals[goal.name] = goal
@@ -58,6 +70,8 @@ class Registry:
             (GOALS_GROUP, self.goals),
             (STRATEGIES_GROUP, self.strategies),
             (PLANNERS_GROUP, self.planners),
+            (FILTERS_GROUP, self.filters),
+            (SELECTORS_GROUP, self.selectors),
         ):
             for entry in sorted(points.select(group=group), key=lambda point: point.name):
                 self._load(group, entry, table)
@@ -88,6 +102,16 @@ class Registry:
     def planner(self, name: str, options: Mapping[str, Any] | None = None) -> Planner:
         """A fresh planner by name, with an operator's options for it (B-210)."""
         return _named(self.planners, name, "planner").from_options(options or {})
+
+    def filters_named(self, names: Iterable[str]) -> tuple[SchedulerFilter, ...]:
+        """Scheduler filters by name, each once; UnknownPlugin when one is not loaded (B-056)."""
+        return tuple(_named(self.filters, name, "filter")() for name in dict.fromkeys(names))
+
+    def selector(self, name: str) -> SelectDestinations | None:
+        """A selection of destinations by name; None for the default one (B-050)."""
+        if name == DEFAULT_SELECTOR:
+            return None
+        return _named(self.selectors, name, "selection of destinations")()
 
     def strategies_of(self, goal_name: str) -> tuple[type[Strategy], ...]:
         """The strategies that serve this goal, by entry name."""

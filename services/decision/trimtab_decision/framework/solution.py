@@ -87,6 +87,11 @@ class Solution:
             )
         )
 
+    def discard_actions(self) -> None:
+        """Plan nothing after all."""
+        self.actions.clear()
+        self._seen.clear()
+
     def set_indicator(self, name: str, value: float) -> None:
         """Set an efficacy indicator; InvalidIndicatorValue unless it is a finite number (B-012)."""
         if (
@@ -97,6 +102,27 @@ class Solution:
             raise InvalidIndicatorValue(f"Indicator {name} must be a number, not {value!r}.")
         self.indicators[name] = value
 
+    def set_bound(self, what: str, *, value: float, bound: float) -> None:
+        """How good the plan is: `what` it ends with, and what no plan within its limits gets below.
+
+        gap_pct is by how much the plan is above the bound, in percent of the value.
+        """
+        gap_pct = 100.0 * (value - bound) / value if value > 0 else 0.0
+        self.stats["bound_of"] = what
+        self.stats["value"] = value if isinstance(value, int) else round(value, 9)
+        self.stats["bound"] = bound if isinstance(bound, int) else round(bound, 9)
+        self.stats["gap_pct"] = round(max(0.0, gap_pct), 3)
+
+    def bound_text(self) -> str:
+        """The bound as a sentence; "" when the strategy knows none."""
+        if "bound" not in self.stats:
+            return ""
+        what = str(self.stats["bound_of"])
+        return (
+            f"{what[0].upper()}{what[1:]}: {_short(self.stats['value'])} after this plan, no plan "
+            f"gets below {_short(self.stats['bound'])} (gap {self.stats['gap_pct']} %)."
+        )
+
     def note(self, message: str) -> None:
         """Tell the operator something, once."""
         if message not in self.messages:
@@ -105,3 +131,7 @@ class Solution:
     def count(self, action_type: str) -> int:
         """How many actions of this type there are."""
         return sum(1 for action in self.actions if action.action_type == action_type)
+
+
+def _short(number: float | str) -> str:
+    return f"{number:.4f}" if isinstance(number, float) else str(number)

@@ -7,9 +7,10 @@ coldest hosts at once, as arrays.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +22,11 @@ from trimtab_decision.optimizer.state import Placement
 HOT_HOSTS = 16
 COLD_HOSTS = 64
 MIN_GAIN = 1e-9
+LARGE = 2000
+BATCH = 16
+BATCH_PART = 0.5
+"""On clusters of more than LARGE hosts one look may make up to BATCH moves between different hosts,
+as long as each gains this part of what the best one gains: a look costs milliseconds there."""
 MARGIN = 0.99
 """Go on until this part of the threshold, so that the next small drift starts nothing."""
 
@@ -85,22 +91,31 @@ def balance(
     class_hosts: NDArray[np.bool_],
     server_class: NDArray[np.int32],
     names: tuple[str, ...],
+    max_moves: int = sys.maxsize,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Balance:
     """Move servers until every deviation is below its threshold, or no move improves.
 
-    `movable` [V]; a server moves once; targets have room in every dimension. Deterministic.
+    `movable` [V]; targets have room in every dimension. A server that is moved again makes one
+    migration, to where it ends. Deterministic. `max_moves`: servers that end elsewhere.
     """
     search = _Descent(loads, placement, movable, (class_hosts, server_class), names)
-    moves: list[BalancingMove] = []
-    while not search.is_done():
-        move = search.step()
-        if move is None:
+    last: dict[int, BalancingMove] = {}
+    while not search.is_done() and len(last) < max_moves and not is_over():
+        made = search.step(max_moves - len(last))
+        if not made:
             break
-        moves.append(move)
+        for move in made:
+            last.pop(move.server, None)
+            if placement.host[move.server] != placement.origin[move.server]:
+                last[move.server] = move
+    deviation = np.asarray(search.load.std(axis=0), dtype=np.float64)  # exact, not by the sums
     return Balance(
-        moves=moves,
-        deviation=search.deviation,
-        total=search.total,
+        moves=[
+            replace(move, source=int(placement.origin[server])) for server, move in last.items()
+        ],
+        deviation=deviation,
+        total=float(deviation @ loads.weight),
         rejections=search.rejections,
         evaluated=search.evaluated,
     )
@@ -126,7 +141,7 @@ class _Descent:
         self.evaluated = 0
         place = np.full(placement.free.shape[0] + 1, -1, dtype=np.intp)
         place[loads.hosts] = np.arange(len(loads.hosts))
-        self.at = place[placement.origin]
+        self.at = place[placement.host]
         candidates = movable & (self.at >= 0) & ~np.isnan(loads.amount).any(axis=1)
         candidates &= (loads.amount > 0).any(axis=1)
         chosen = np.flatnonzero(candidates)
@@ -137,22 +152,31 @@ class _Descent:
         self._measure()
 
     def _measure(self) -> None:
-        """Keep what every candidate needs: means, deviations and their weighted sum."""
-        self.mean = self.load.mean(axis=0)
-        self.deviation = np.asarray(self.load.std(axis=0), dtype=np.float64)
+        """Keep what every candidate needs: sums, deviations and their weighted sum."""
+        self.sums = self.load.sum(axis=0)
+        self.squares = (self.load * self.load).sum(axis=0)
+        self._derive()
+
+    def _derive(self) -> None:
+        n = len(self.load)
+        self.mean = self.sums / n
+        variance = np.maximum(self.squares / n - self.mean**2, 0.0)
+        self.deviation = np.asarray(np.sqrt(variance), dtype=np.float64)
         self.total = float(self.deviation @ self.loads.weight)
 
     def is_done(self) -> bool:
         """Every metric is below its threshold, not only one (B-129)."""
         return bool((self.deviation < self.loads.threshold * MARGIN).all())
 
-    def step(self) -> BalancingMove | None:
-        """Make the move that lowers the total most, or None when none lowers it."""
+    def step(self, most: int) -> list[BalancingMove]:
+        """Make the move that lowers the total most, on large clusters several; [] when none does."""
+        self._measure()
+        batch = min(most, BATCH if len(self.load) > LARGE else 1)
         for hot, cold in self._neighbourhoods():
-            move = self._best(hot, cold)
-            if move is not None:
-                return move
-        return None
+            made = self._best(hot, cold, batch)
+            if made:
+                return made
+        return []
 
     def _neighbourhoods(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Hottest hosts against coldest first; everything, in pieces, only when that finds none."""
@@ -169,32 +193,77 @@ class _Descent:
         for start in range(0, len(sources), HOT_HOSTS):
             yield sources[start : start + HOT_HOSTS], cold
 
-    def _best(self, hot: NDArray[np.intp], cold: NDArray[np.intp]) -> BalancingMove | None:
-        servers = np.concatenate([self.servers[host] for host in hot])
+    def _best(
+        self, hot: NDArray[np.intp], cold: NDArray[np.intp], batch: int
+    ) -> list[BalancingMove]:
         if not len(cold):
-            return None
+            return []
+        servers = np.concatenate([self.servers[host] for host in hot])
         total = self._totals(servers, cold)
         self.evaluated += total.size
-        demand = self.placement.demand[servers]
         room = self.placement.free[self.loads.hosts[cold]]
+        fits = self._fits(servers, cold, room)
+        masked = np.where(fits, total, np.inf)
+        made: list[BalancingMove] = []
+        wanted = MIN_GAIN
+        while len(made) < batch and not (made and self.is_done()):
+            row, column = divmod(int(np.argmin(masked)), len(cold))
+            if not np.isfinite(masked[row, column]):
+                break
+            server, target = int(servers[row]), int(cold[column])
+            before, after = self.total, self._total_after(server, target)
+            if not after < before - wanted:
+                break
+            if not made:
+                wanted = max(MIN_GAIN, BATCH_PART * (before - after))
+                demand = self.placement.demand[server]
+                self._count_refusals(total[row], fits[row], after, demand, room)
+            other = self._runner_up(masked[row], column, before)
+            runner_up = None if other is None else int(self.loads.hosts[cold[other]])
+            source = self.at[server]
+            made.append(self._make(server, target, (before, after), runner_up))
+            masked[:, column] = np.inf
+            masked[:, cold == source] = np.inf
+            masked[self.at[servers] == source] = np.inf
+            masked[row] = np.inf
+        return made
+
+    def _fits(
+        self, servers: NDArray[np.intp], cold: NDArray[np.intp], room: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """[S, T] whether the server may go to the host and has room there."""
+        demand = self.placement.demand[servers]
         fits = self.allowed[self.server_class[servers]][:, cold] & (
             self.at[servers][:, None] != cold[None, :]
         )
+        if self.placement.restrictions is not None:
+            for line in np.flatnonzero(self.placement.restrictions.restricted[servers]):
+                fits[line] &= self.placement.passing(int(servers[line]))[self.loads.hosts[cold]]
         for axis in range(demand.shape[1]):
             fits &= demand[:, axis][:, None] <= room[:, axis][None, :] + TOLERANCE
-        masked = np.where(fits, total, np.inf)
-        flat = int(np.argmin(masked))
-        row, column = divmod(flat, len(cold))
-        before = self.total
-        after = float(masked[row, column])
-        if not after < before - MIN_GAIN:
-            return None
-        self._count_refusals(total[row], fits[row], after, demand[row], room)
-        second = masked[row].copy()
+        return np.asarray(fits, dtype=np.bool_)
+
+    @staticmethod
+    def _runner_up(row: NDArray[np.float64], column: int, before: float) -> int | None:
+        """The column that would have been taken next, if it would have improved."""
+        second = row.copy()
         second[column] = np.inf
         other = int(np.argmin(second))
-        runner_up = int(self.loads.hosts[cold[other]]) if second[other] < before else None
-        return self._make(int(servers[row]), int(cold[column]), (before, after), runner_up)
+        return other if second[other] < before else None
+
+    def _total_after(self, server: int, target: int) -> float:
+        """The weighted total after one move, exactly."""
+        n, source = len(self.load), self.at[server]
+        down = self.loads.amount[server] / self.loads.size[source]
+        up = self.loads.amount[server] / self.loads.size[target]
+        sums = self.sums + up - down
+        squares = (
+            self.squares
+            + down * (down - 2.0 * self.load[source])
+            + up * (up + 2.0 * self.load[target])
+        )
+        variance = np.maximum(squares / n - (sums / n) ** 2, 0.0)
+        return float(np.sqrt(variance) @ self.loads.weight)
 
     def _totals(self, servers: NDArray[np.intp], cold: NDArray[np.intp]) -> NDArray[np.float64]:
         """[S, T] the weighted total after moving each server to each host."""
@@ -206,9 +275,9 @@ class _Descent:
             amount, size = self.loads.amount[servers, metric], self.loads.size[:, metric]
             down = amount / size[source]
             up = amount[:, None] / size[cold][None, :]
-            sums = x.sum() + up - down[:, None]
+            sums = self.sums[metric] + up - down[:, None]
             squares = (
-                (x @ x)
+                self.squares[metric]
                 + (down * (down - 2.0 * x[source]))[:, None]
                 + up * (up + 2.0 * x[cold][None, :])
             )
@@ -246,10 +315,15 @@ class _Descent:
             total_after=totals[1],
             runner_up=runner_up,
         )
-        self.load[source] -= amount / size[source]
-        self.load[target] += amount / size[target]
+        for host, change in ((source, -amount / size[source]), (target, amount / size[target])):
+            self.sums = self.sums + change
+            self.squares = self.squares + change * (change + 2.0 * self.load[host])
+            self.load[host] += change
         self.placement.move(server, move.target)
+        self.at[server] = target
         self.servers[source] = self.servers[source][self.servers[source] != server]
+        self.servers[target] = np.append(self.servers[target], server)
         self.has_servers[source] = len(self.servers[source]) > 0
-        self._measure()
+        self.has_servers[target] = True
+        self._derive()
         return move

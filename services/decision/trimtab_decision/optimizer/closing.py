@@ -9,6 +9,7 @@ packing, so nothing is closed on averages alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,7 @@ class ClosingProblem:
     in_use:    [H] has servers
     spare:     [H] empty hosts that could receive; they only enter the bound
     free:      [H, D] room left;  load: [H, D] demand of the servers that would have to move
+    new_moves: [H] moves that closing a host adds to the plan
     """
 
     groups: Groups
@@ -52,6 +54,7 @@ class ClosingProblem:
     closable: NDArray[np.bool_]
     in_use: NDArray[np.bool_]
     spare: NDArray[np.bool_]
+    new_moves: NDArray[np.int64]
 
     @property
     def cost(self) -> NDArray[np.int64]:
@@ -90,21 +93,35 @@ def lower_bound(problem: ClosingProblem) -> int:
     return int(fixed.sum()) + min(most, int(options.sum()))
 
 
-def hosts_to_close(problem: ClosingProblem) -> Closing:
-    """The set to close; deterministic. Cost: some tens of packings, then swaps within a budget."""
+def hosts_to_close(
+    problem: ClosingProblem,
+    *,
+    max_moves: int | None = None,
+    is_over: Callable[[], bool] = lambda: False,
+    to_the_last: bool = False,
+) -> Closing:
+    """The set to close; deterministic. Cost: some tens of packings, then swaps within a budget.
+
+    `max_moves`: the most moves that the set may add. `is_over`: no more swaps are tried.
+    `to_the_last`: as many hosts as possible, even where the last ones are dear.
+    """
     bound = lower_bound(problem)
     slack = int(max(GAP_TARGET * bound, min(2.0, bound / SMALL_CLUSTER)))
     wanted = int(problem.in_use.sum()) - bound - slack
-    search = _Search(problem)
-    closed = search.best(wanted)
-    if bound < FEW_HOSTS:
-        closed = search.drop_dear(closed)
+    search = _Search(problem, is_over)
+    if max_moves is None:
+        closed = search.best(wanted + slack if to_the_last else wanted)
+        if bound < FEW_HOSTS and not to_the_last:
+            closed = search.drop_dear(closed)
+    else:
+        closed = search.within(int(problem.in_use.sum()) - bound, max_moves)
     return Closing(closed=closed, bound=bound, packings=search.packings)
 
 
 class _Search:
-    def __init__(self, problem: ClosingProblem) -> None:
+    def __init__(self, problem: ClosingProblem, is_over: Callable[[], bool]) -> None:
         self.problem = problem
+        self.is_over = is_over
         self.packings = 0
         self.cost = problem.cost
         room = np.where(problem.receivers[:, None], np.maximum(problem.free, 0.0), 0.0)
@@ -129,6 +146,31 @@ class _Search:
             return np.zeros(len(self.problem.in_use), dtype=bool)
         closed = self.start(wanted)
         return self.swap(closed) if closed.any() else closed
+
+    def within(self, wanted: int, max_moves: int) -> NDArray[np.bool_]:
+        """As many hosts as can be closed with this many moves; `wanted` at most."""
+        cheapest = np.sort(self.problem.new_moves[self.hosts])
+        affordable = int(np.searchsorted(np.cumsum(cheapest), max_moves, side="right"))
+        low, high = 0, min(wanted, affordable)
+        best = np.zeros(len(self.problem.in_use), dtype=bool)
+        first = True
+        while low < high:
+            count = high if first else (low + high + 1) // 2
+            first = False
+            closed = self._affordable(count, max_moves)
+            if closed is None:
+                high = count - 1
+            else:
+                low, best = count, closed
+        return best
+
+    def _affordable(self, count: int, max_moves: int) -> NDArray[np.bool_] | None:
+        closed = self.start(count)
+        if int(closed.sum()) < count:
+            return None
+        if int(self.problem.new_moves[closed].sum()) > max_moves:
+            closed = self.swap(closed)
+        return closed if int(self.problem.new_moves[closed].sum()) <= max_moves else None
 
     def drop_dear(self, closed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Leave a few last hosts open when each costs far more moves than hosts do on average."""
@@ -163,7 +205,7 @@ class _Search:
         each = max(1, problem.groups.n * int(problem.receivers.sum()))
         budget = self.packings + max(8, PACK_BUDGET // each)
         refused: set[tuple[int, int]] = set()
-        while self.packings < budget:
+        while self.packings < budget and not self.is_over():
             pair = self._best_swap(closed, refused, budget)
             if pair is None:
                 break

@@ -1,6 +1,6 @@
 """Where each server of the closed hosts goes, checked in every dimension, with the reason.
 
-Best fit, largest first, as the packing promised. Should measured use rule out what allocation
+Best fit, largest first, as the packing promised. Should measured use or a server group rule out what allocation
 allowed, the hosts concerned stay open, wholly: no host is ever drained in part.
 """
 
@@ -52,11 +52,11 @@ class Placer:
         self.receivers = receivers
         self.names = names
         self.rejections: Counter[str] = Counter()
-        waiting = movable & (placement.host == placement.origin)
-        servers = np.flatnonzero(waiting)
-        order = servers[np.argsort(placement.origin[servers], kind="stable")]
+        self.at = placement.host.copy()
+        servers = np.flatnonzero(movable & (self.at >= 0))
+        order = servers[np.argsort(self.at[servers], kind="stable")]
         n_hosts = len(receivers)
-        starts = np.searchsorted(placement.origin[order], np.arange(n_hosts + 1))
+        starts = np.searchsorted(self.at[order], np.arange(n_hosts + 1))
         self._of_host = [order[starts[h] : starts[h + 1]] for h in range(n_hosts)]
 
     def empty(self, closed: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Move]]:
@@ -68,7 +68,7 @@ class Placer:
             if not unplaced:
                 return closed, moves
             self.placement.undo_to(mark)
-            closed[[int(self.placement.origin[server]) for server in unplaced]] = False
+            closed[[int(self.at[server]) for server in unplaced]] = False
         return self._one_by_one(closed)
 
     def _one_by_one(self, closed: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Move]]:
@@ -135,7 +135,7 @@ class Placer:
             moves.append(
                 Move(
                     server=int(server),
-                    source=int(placement.origin[server]),
+                    source=int(self.at[server]),
                     target=queue[place],
                     runner_up=queue[place + 1] if place + 1 < len(queue) else None,
                     ruled_out=near_miss,

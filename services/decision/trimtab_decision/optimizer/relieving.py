@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +24,12 @@ class Relief:
 
 
 def relieve(
-    placement: Placement, dims: Dimensions, masks: Eligibility, in_use: NDArray[np.bool_]
+    placement: Placement,
+    dims: Dimensions,
+    masks: Eligibility,
+    in_use: NDArray[np.bool_],
+    *,
+    max_moves: int = sys.maxsize,
 ) -> Relief:
     """Move servers off overloaded hosts until each is below its limit, or nothing fits.
 
@@ -40,7 +46,7 @@ def relieve(
     for source in sources[np.argsort(-dims.cpu_excess[sources], kind="stable")]:
         excess = float(dims.cpu_excess[source])
         candidates = list(np.flatnonzero(masks.movable & (placement.host == source)))
-        while excess > 0 and candidates:
+        while excess > 0 and candidates and len(relief.moves) < max_moves:
             server = _pick(candidates, dims.cpu_cores, excess)
             candidates.remove(server)
             target = _target(placement, masks, int(server), tiers)

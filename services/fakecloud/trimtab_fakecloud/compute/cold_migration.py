@@ -99,6 +99,7 @@ class ColdMigrations:
                 ignore={migration.source},
                 only=host,
                 zone=server.pinned_zone,
+                allowed=cloud.groups.allow(server.id),
             )
         except CloudError as refusal:
             server.task_state = None

@@ -24,6 +24,7 @@ class NewServer:
     zone: str | None = None
     host: str | None = None
     description: str | None = None
+    scheduler_hints: Mapping[str, object] = field(default_factory=dict)
     cpu_pct: float | None = None
     """None draws one."""
     memory_used_mib: float | None = None
@@ -83,13 +84,22 @@ class Lifecycle:
             image_id=wanted.image_id,
             pinned_zone=wanted.zone,
             description=wanted.description,
+            scheduler_hints=dict(wanted.scheduler_hints),
             cpu_pct=rng.uniform(5, 60) if cpu is None else cpu,
             memory_used_mib=flavor.memory_mib * rng.uniform(0.25, 0.9)
             if memory is None
             else memory,
         )
         try:
-            host = select_host(cloud, flavor.resources, only=wanted.host, zone=wanted.zone)
+            if group := wanted.scheduler_hints.get("group"):
+                cloud.groups.join(str(group), server.id)
+            host = select_host(
+                cloud,
+                flavor.resources,
+                only=wanted.host,
+                zone=wanted.zone,
+                allowed=cloud.groups.allow(server.id),
+            )
         except NoValidHost as refusal:
             server.vm_state = VmState.ERROR
             server.fault = Fault(500, refusal.message, cloud.now())

@@ -160,7 +160,12 @@ class LiveMigrations:
                 raise NoValidHost(f"Unable to migrate {server.id} to {host}: Lack of memory")
         else:
             target = select_host(
-                cloud, wanted, ignore={source.name}, only=host, zone=server.pinned_zone
+                cloud,
+                wanted,
+                ignore={source.name},
+                only=host,
+                zone=server.pinned_zone,
+                allowed=cloud.groups.allow(server.id),
             )
         cloud.allocations.move(server.id, migration.uuid)
         cloud.allocations.claim(server.id, target, wanted)

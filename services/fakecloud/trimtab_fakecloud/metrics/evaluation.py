@@ -130,15 +130,22 @@ class Evaluator:
     def _over_subquery(self, function: str, subquery: Subquery, at: float) -> Vector:
         if function not in _WINDOWS:
             raise QueryError(f"the fake Prometheus does not do {function} of a sub-query")
+        return {
+            _without_name(key): _WINDOWS[function]([value for _, value in samples])
+            for key, samples in self.matrix(subquery, at).items()
+        }
+
+    def matrix(self, subquery: Subquery, at: float) -> dict[Key, list[tuple[float, float]]]:
+        """Times and values of a sub-query, as it stands inside a function or alone."""
         step_s = subquery.step_s or DEFAULT_STEP_S
-        samples: defaultdict[Key, list[float]] = defaultdict(list)
+        samples: defaultdict[Key, list[tuple[float, float]]] = defaultdict(list)
         # Prometheus aligns the steps of sub-queries with the epoch
         moment = ((at - subquery.range_s) // step_s + 1) * step_s
         while moment <= at:
             for key, value in self._vector(subquery.inner, moment).items():
-                samples[_without_name(key)].append(value)
+                samples[key].append((moment, value))
             moment += step_s
-        return {key: _WINDOWS[function](values) for key, values in samples.items()}
+        return dict(samples)
 
     def _aggregate(self, name: str, labels: tuple[str, ...], inner: Vector) -> Vector:
         wanted = frozenset(labels)

@@ -19,6 +19,7 @@ from trimtab_fakecloud.migrations import Migration
 from trimtab_fakecloud.rest.answers import answer, json_object
 from trimtab_fakecloud.rest.gate import Gate
 from trimtab_fakecloud.servers import Server
+from trimtab_fakecloud.volumes import Volume
 
 
 def control_app(cloud: Cloud, compute: Compute) -> Gate:
@@ -58,6 +59,7 @@ class _Control:
                 "now": cloud.now(),
                 "hosts": [self._host(host) for host in cloud.hosts.values()],
                 "servers": [_server(s) for s in cloud.servers.values() if not s.is_deleted],
+                "volumes": [_volume(v) for v in cloud.storage.volumes.values()],
                 "migrations_under_way": sum(m.is_live_in_progress for m in cloud.migrations),
             }
         )
@@ -158,6 +160,17 @@ class _Control:
             },
             "servers": [server.id for server in servers],
         }
+
+
+def _volume(volume: Volume) -> dict[str, Any]:
+    return {
+        "uuid": volume.id,
+        "name": volume.name,
+        "size_gb": volume.size_gb,
+        "pool": volume.pool,
+        "type": volume.type.name if volume.type else None,
+        "status": volume.status,
+    }
 
 
 def _server(server: Server) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from trimtab_fakecloud.cloud import Cloud
 from trimtab_fakecloud.errors import BadRequest, Unauthorized
 from trimtab_fakecloud.rest.answers import answer, empty, json_object
 from trimtab_fakecloud.rest.gate import Gate, unauthorized_body
-from trimtab_fakecloud.tokens import Token, stable_id
+from trimtab_fakecloud.tokens import NO_ENTRY, Token, stable_id
 
 REGION = "RegionOne"
 _DOMAIN = {"id": "default", "name": "Default"}
@@ -47,6 +47,7 @@ class _Keystone:
             Route("/v3/auth/tokens", self.validate, methods=["GET", "HEAD"]),
             Route("/v3/auth/tokens", self.revoke, methods=["DELETE"]),
             Route("/v3/auth/catalog", self.catalog),
+            Route("/v3/services", self.services),
         ]
 
     async def versions(self, request: Request) -> Response:
@@ -98,6 +99,18 @@ class _Keystone:
     async def catalog(self, request: Request) -> Response:
         return answer({"catalog": self._catalog(request), "links": {"self": str(request.url)}})
 
+    async def services(self, request: Request) -> Response:
+        self._cloud.identity.check(request.headers.get("x-auth-token")).require_admin(
+            "identity:list_services"
+        )
+        kind = request.query_params.get("type")
+        rows = [
+            {"id": row["id"], "type": row["type"], "name": row["name"], "enabled": True}
+            for row in self._catalog(request)
+            if kind in (None, row["type"])
+        ]
+        return answer({"services": rows, "links": {}})
+
     def _described(
         self, token: Token, request: Request, *, with_catalog: bool = True
     ) -> dict[str, Any]:
@@ -132,7 +145,13 @@ class _Keystone:
             ("identity", "keystone", f"{base}/identity"),
             ("compute", "nova", f"{base}/compute/v2.1"),
             ("placement", "placement", f"{base}/placement"),
-            ("metric-storage", "aetos", f"{base}/prometheus"),
+            ("block-storage", "cinder", f"{base}/volume/v3"),
+            ("baremetal", "ironic", f"{base}/baremetal"),
+            (
+                "metric-storage",
+                "aetos",
+                self._cloud.spec.metric_storage_url or f"{base}/prometheus",
+            ),
             ("infra-optim", "watcher", self._cloud.spec.infra_optim_url),
         )
         return [
@@ -185,4 +204,4 @@ def _check_scope(scope: dict[str, Any], token: Token) -> None:
     project = scope.get("project", {})
     wanted = {value for key in ("id", "name") if (value := project.get(key))}
     if wanted - {token.user.project, token.user.project_id}:
-        raise Unauthorized("User has no access to project")
+        raise Unauthorized(NO_ENTRY)  # Keystone says why only with insecure_debug

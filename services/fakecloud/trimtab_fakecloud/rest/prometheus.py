@@ -15,7 +15,13 @@ from trimtab_fakecloud.clock import parse_iso, utc
 from trimtab_fakecloud.cloud import Cloud
 from trimtab_fakecloud.errors import BadRequest
 from trimtab_fakecloud.metrics.evaluation import Evaluator, Key, Scalar, Vector
-from trimtab_fakecloud.metrics.expressions import Expression, QueryError, duration_s, parse
+from trimtab_fakecloud.metrics.expressions import (
+    Expression,
+    QueryError,
+    Subquery,
+    duration_s,
+    parse,
+)
 from trimtab_fakecloud.metrics.series import CEILOMETER_PORT, NODE_PORT, SeriesStore
 from trimtab_fakecloud.rest.answers import answer
 from trimtab_fakecloud.rest.gate import Gate
@@ -62,13 +68,24 @@ class _Prometheus:
         given = await self._parameters(request)
         at = self._moment(given, "time", self._cloud.now())
         try:
-            value = self._evaluator.evaluate(parse(_required(given, "query")), at)
+            tree = parse(_required(given, "query"))
+            if isinstance(tree, Subquery):
+                return _success(self._series(tree, at))
+            value = self._evaluator.evaluate(tree, at)
         except QueryError as error:
             raise BadRequest(f'invalid parameter "query": {error}') from None
         if isinstance(value, Scalar):
             return _success({"resultType": "scalar", "result": _sample(at, value.value)})
         rows = [{"metric": dict(k), "value": _sample(at, v)} for k, v in value.items()]
         return _success({"resultType": "vector", "result": rows})
+
+    def _series(self, tree: Subquery, at: float) -> dict[str, Any]:
+        found = self._evaluator.matrix(tree, at)
+        rows = [
+            {"metric": dict(key), "values": [_sample(*each) for each in samples]}
+            for key, samples in found.items()
+        ]
+        return {"resultType": "matrix", "result": rows}
 
     async def query_range(self, request: Request) -> Response:
         given = await self._parameters(request)

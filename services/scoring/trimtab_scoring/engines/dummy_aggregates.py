@@ -22,7 +22,7 @@ class AggregateScorer:
     description: str
     fold: Callable[[Sequence[float]], float]
     n_features: int | None = None
-    n_scores: int = 1
+    n_scores: int | None = 1
 
     @property
     def metainfo(self) -> str:

@@ -33,6 +33,7 @@ _FEATURES = (
     "NET_BYTES_RECEIVED_PER_SEC",
     "NET_BYTES_SENT_PER_SEC",
 )
+_UNITS = ("%", "B", "B", "1/s", "1/s", "B/s", "B/s", "B/s", "B/s")
 _RESULTS = (
     "workload",
     "idle-probability",
@@ -49,11 +50,13 @@ class DummyScorer:
     name: ClassVar[str] = "dummy_scorer"
     description: ClassVar[str] = "Dummy workload classifier"
     n_features: ClassVar[int | None] = len(_FEATURES)
-    n_scores: ClassVar[int] = len(_RESULTS)
+    n_scores: ClassVar[int | None] = len(_RESULTS)
     metainfo: ClassVar[str] = json.dumps(
         {
             "feature_columns": _FEATURES,
+            "feature_units": _UNITS,
             "result_columns": _RESULTS,
+            "result_units": ("", "%", "%", "%", "%"),
             "workloads": _WORKLOADS,
         }
     )

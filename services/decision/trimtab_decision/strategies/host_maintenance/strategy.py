@@ -21,9 +21,9 @@ from trimtab_decision.optimizer.eligibility import (
     COLD_STATES,
     LIVE_STATES,
     Eligibility,
-    eligibility,
     may_migrate,
 )
+from trimtab_decision.strategies.board import Board
 from trimtab_decision.strategies.host_maintenance import params
 from trimtab_decision.strategies.moves import (
     MAINTENANCE,
@@ -70,10 +70,9 @@ class HostMaintenance(Strategy):
         acting = {s: way for s, way in ways.items() if s not in keeps and way is not Way.STAY}
         moving = np.array([s for s, way in acting.items() if way is not Way.STOP], dtype=np.intp)
         _refuse_down(snapshot, node, moving)
-        masks = eligibility(snapshot, move_locked=True)
-        target = self._backup(
-            solution, snapshot, node=node, backup=backup_node, moving=moving, masks=masks
-        )
+        board = Board(context, move_locked=True)
+        masks = board.masks
+        target = self._backup(solution, board, node=node, backup=backup_node, moving=moving)
         if target is None:
             _refuse_without_room(snapshot, node, moving, masks)
         elif not snapshot.host_enabled[target]:
@@ -87,38 +86,19 @@ class HostMaintenance(Strategy):
     @staticmethod
     def _backup(
         solution: Solution,
-        snapshot: ComputeSnapshot,
+        board: Board,
         *,
         node: int,
         backup: int | None,
         moving: NDArray[np.intp],
-        masks: Eligibility,
     ) -> int | None:
         """The backup node when it may and can take everything, else None with a message (B-197)."""
         if backup is None or not len(moving):
             return None
-        name = snapshot.host_name[backup]
-        if backup == node:
-            solution.note(f"{name} cannot be its own backup; Nova chooses the targets.")
-            return None
-        if not masks.targets[backup] and not masks.own_disabled[backup]:
-            state = "down" if not snapshot.host_up[backup] else "disabled by somebody else"
-            solution.note(f"Backup node {name} is {state}; Nova chooses the targets.")
-            return None
-        if not masks.class_hosts[masks.server_class[moving], backup].all():
-            solution.note(
-                f"Backup node {name} is outside the availability zone that a server is pinned to; "
-                "Nova chooses the targets."
-            )
-            solution.rejections["availability zone"] += 1
-            return None
-        free = (snapshot.capacity() - snapshot.used())[backup]
-        lacking = snapshot.server_demand[moving].sum(axis=0) > free
-        if lacking.any():
-            what = ", ".join(RESOURCES[axis] for axis in np.flatnonzero(lacking))
-            solution.note(f"Backup node {name} has not enough {what}; Nova chooses the targets.")
-            for axis in np.flatnonzero(lacking):
-                solution.rejections[RESOURCES[axis]] += 1
+        refusal = _refusal_of_backup(solution, board, node, backup, moving)
+        if refusal:
+            name = board.snapshot.host_name[backup]
+            solution.note(f"{refusal.format(name=name)}; Nova chooses the targets.")
             return None
         return backup
 
@@ -141,6 +121,38 @@ class HostMaintenance(Strategy):
         add_host_state(
             solution, snapshot, node, enable=False, reason=reason, disabled_reason=MAINTENANCE
         )
+
+
+def _refusal_of_backup(
+    solution: Solution, board: Board, node: int, backup: int, moving: NDArray[np.intp]
+) -> str:
+    """Why the backup node cannot take all these servers; "" when it can (B-059, B-197)."""
+    snapshot, masks = board.snapshot, board.masks
+    if backup == node:
+        return "{name} cannot be its own backup"
+    if not masks.targets[backup] and not masks.own_disabled[backup]:
+        state = "down" if not snapshot.host_up[backup] else "disabled by somebody else"
+        return f"Backup node {{name}} is {state}"
+    if not masks.class_hosts[masks.server_class[moving], backup].all():
+        solution.rejections["availability zone"] += 1
+        return (
+            "Backup node {name} is outside the availability zone, or a filter, that a server is "
+            "bound to"
+        )
+    free = (snapshot.capacity() - snapshot.used())[backup]
+    lacking = np.flatnonzero(snapshot.server_demand[moving].sum(axis=0) > free)
+    if len(lacking):
+        solution.rejections.update(RESOURCES[axis] for axis in lacking)
+        return f"Backup node {{name}} has not enough {', '.join(RESOURCES[a] for a in lacking)}"
+    for server in moving.tolist():
+        if not board.placement.fits(server, backup):
+            solution.rejections["server group or filter"] += 1
+            return (
+                "Backup node {name} is barred for a server, such as "
+                f"{snapshot.uuid_of(server)}, by a server group or a filter"
+            )
+        board.placement.move(server, backup)
+    return ""
 
 
 def _servers_of(snapshot: ComputeSnapshot, node: int) -> NDArray[np.intp]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trimtab_decision.strategies.options import compute_options, metric_times
+
 
 def _usable(what: str) -> dict[str, Any]:
     return {
@@ -20,24 +22,11 @@ SCHEMA: Mapping[str, Any] = {
     "$schema": "http://json-schema.org/draft-04/schema#",
     "type": "object",
     "properties": {
-        "period": {
-            "description": "The time interval in seconds for getting statistic aggregation",
-            "type": "number",
-            "default": 3600,
-        },
-        "granularity": {
-            "description": "The time between two measures in an aggregated timeseries of a metric.",
-            "type": "number",
-            "default": 300,
-        },
+        **metric_times(period_s=3600, granularity_s=300),
         "cc_cpu": _usable("cpu"),
         "cc_ram": _usable("memory"),
         "cc_disk": _usable("disk"),
-        "check_optimize_metadata": {
-            "description": "Move only servers whose metadata `optimize` is true.",
-            "type": "boolean",
-            "default": False,
-        },
+        **compute_options(),
     },
     "additionalProperties": False,
 }

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trimtab_decision.strategies.options import compute_options
+
 METRICS = ("instance_cpu_usage", "instance_ram_usage")
 HOST_METRICS = ("host_cpu_usage", "host_ram_usage")
+MIN_GAIN_PCT = 2.0
+"""A plan that gains less is not worth its migrations, and the next audit would go on so for ever."""
 AGGREGATES = ("mean", "min", "max", "count")
 
 
@@ -96,11 +100,7 @@ SCHEMA: Mapping[str, Any] = {
             "minimum": 0,
             "default": 300,
         },
-        "check_optimize_metadata": {
-            "description": "Move only servers whose metadata `optimize` is true.",
-            "type": "boolean",
-            "default": False,
-        },
+        **compute_options(min_gain_pct=MIN_GAIN_PCT),
     },
     "additionalProperties": False,
 }

@@ -24,9 +24,10 @@ from trimtab_common.domain.snapshot import (
 from trimtab_decision.framework import Solution, Strategy, StrategyContext
 from trimtab_decision.framework.errors import MetricNotAvailable
 from trimtab_decision.optimizer.balancing import BalancingMove, Loads, balance
-from trimtab_decision.optimizer.dimensions import KIB_PER_MIB, allocations
-from trimtab_decision.optimizer.eligibility import LIVE_STATES, Eligibility, eligibility
-from trimtab_decision.optimizer.state import Placement
+from trimtab_decision.optimizer.bounds import deviation_bound
+from trimtab_decision.optimizer.dimensions import KIB_PER_MIB
+from trimtab_decision.optimizer.eligibility import Eligibility
+from trimtab_decision.strategies.board import Board, drop_below_min_gain
 from trimtab_decision.strategies.moves import add_migration
 from trimtab_decision.strategies.workload_stabilization import params
 
@@ -49,7 +50,8 @@ class WorkloadStabilization(Strategy):
         for name in ("periods", "aggregation_method"):
             if given[name].get("node"):
                 solution.note(f"{name}.node is deprecated; use {name}.compute_node.")
-        masks = eligibility(snapshot, check_optimize_metadata=given["check_optimize_metadata"])
+        board = Board(context)
+        masks = board.masks
         loads = _loads(snapshot, context.metrics, given, masks)
         before = loads.deviation()
         solution.set_indicator("instance_migrations_count", 0)
@@ -58,22 +60,40 @@ class WorkloadStabilization(Strategy):
         solution.set_indicator("standard_deviation_after_audit", loads.total())
         _note_missing(solution, snapshot, loads, masks)
         if not (before > loads.threshold).any():
-            solution.note("Every deviation is within its threshold; nothing to do.")
+            shown = [
+                f"{name} {value:.4f} of {limit:g}"
+                for name, value, limit in zip(
+                    given["metrics"], before, loads.threshold, strict=True
+                )
+            ]
+            solution.note(
+                f"Every deviation is within its threshold ({', '.join(shown)}); nothing to do."
+            )
             return
-        live = np.isin(snapshot.server_state, [int(state) for state in LIVE_STATES])
-        dims = allocations(snapshot)
         found = balance(
             loads,
-            Placement(dims, snapshot.server_host),
-            movable=masks.movable & live,
+            board.placement,
+            movable=board.live(),
             class_hosts=masks.class_hosts,
             server_class=masks.server_class,
-            names=dims.names,
+            names=board.dims.names,
+            max_moves=board.max_migrations,
+            is_over=board.is_out_of_time,
         )
         for move in found.moves:
             reason = _why(snapshot.host_name, move, given["metrics"][0])
             add_migration(solution, snapshot, move.server, move.target, reason=reason)
         solution.rejections.update(found.rejections)
+        gain_pct = 100.0 * (1.0 - found.total / loads.total()) if loads.total() else 0.0
+        if drop_below_min_gain(solution, gain_pct=gain_pct, min_gain_pct=given["min_gain"]):
+            return
+        place = np.full(snapshot.n_hosts + 1, -1, dtype=np.intp)
+        place[loads.hosts] = np.arange(len(loads.hosts))
+        bound = deviation_bound(
+            loads, place[snapshot.server_host], board.live(), solution.count("migrate")
+        )
+        what = "weighted deviation with as many migrations"
+        solution.set_bound(what, value=found.total, bound=min(bound, found.total))
         solution.set_indicator("instance_migrations_count", solution.count("migrate"))
         solution.set_indicator("standard_deviation_after_audit", found.total)
         solution.stats["candidates"] = found.evaluated
@@ -116,14 +136,15 @@ def _given(given: Mapping[str, Any], group: str, name: str) -> float:
 
 
 def _host_load(snapshot: ComputeSnapshot, metrics: MetricsTable, name: str) -> NDArray[np.float64]:
-    """[H] 0..1; NaN where nothing was measured."""
+    """[H] 0..1; NaN where nothing was measured, or there is nothing to load."""
     column = metrics.host.get(name)
     if column is None:
         raise MetricNotAvailable(f"Metric {name} was not delivered for any compute node.")
+    total = snapshot.host_inventory[:, VCPU if name == "host_cpu_usage" else MEMORY_MIB]
+    measured = np.where(total > 0, column, np.nan)
     if name == "host_cpu_usage":
-        return column / 100.0
-    memory = np.maximum(snapshot.host_inventory[:, MEMORY_MIB].astype(np.float64), 1.0)
-    return np.asarray(column / KIB_PER_MIB / memory, dtype=np.float64)
+        return measured / 100.0
+    return np.asarray(measured / KIB_PER_MIB / np.maximum(total, 1), dtype=np.float64)
 
 
 def _amount(snapshot: ComputeSnapshot, metrics: MetricsTable, name: str) -> NDArray[np.float64]:

@@ -16,10 +16,11 @@ from trimtab_fakecloud.rest.nova.actions import ActionsApi
 from trimtab_fakecloud.rest.nova.catalogue import CatalogueApi
 from trimtab_fakecloud.rest.nova.hypervisors import HypervisorsApi
 from trimtab_fakecloud.rest.nova.migrations import MigrationsApi
+from trimtab_fakecloud.rest.nova.server_groups import ServerGroupsApi
 from trimtab_fakecloud.rest.nova.servers import ServersApi
 from trimtab_fakecloud.rest.nova.services import ServicesApi
 
-NOVA_VERSIONS = Microversions("compute", (2, 1), (2, 96), "X-OpenStack-Nova-API-Version")
+NOVA_VERSIONS = Microversions("compute", (2, 1), (2, 100), "X-OpenStack-Nova-API-Version")
 _FAULT_NAMES = {
     400: "badRequest",
     401: "unauthorized",
@@ -45,6 +46,7 @@ def nova_app(cloud: Cloud, compute: Compute) -> Gate:
         HypervisorsApi(cloud),
         ServicesApi(cloud),
         CatalogueApi(cloud),
+        ServerGroupsApi(cloud),
     )
     routes: list[BaseRoute] = [
         Route("/", _versions),

@@ -1,4 +1,4 @@
-"""What changes little: ``/flavors``, ``/os-aggregates``, ``/os-availability-zone``, server groups."""
+"""What changes little: ``/flavors``, ``/os-aggregates``, ``/os-availability-zone``."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from trimtab_fakecloud.servers import Flavor
 
 
 class CatalogueApi:
-    """Handlers of flavors, aggregates and server groups."""
+    """Handlers of flavors and aggregates."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -35,7 +35,6 @@ class CatalogueApi:
             Route("/os-aggregates/{number:int}", self.delete_aggregate, methods=["DELETE"]),
             Route("/os-aggregates/{number:int}/action", self.act_on_aggregate, methods=["POST"]),
             Route("/os-availability-zone/detail", self.list_zones),
-            Route("/os-server-groups", self.list_server_groups),
         ]
 
     async def list_flavors(self, request: Request) -> Response:
@@ -87,6 +86,7 @@ class CatalogueApi:
                 f"Cannot remove host from aggregate {aggregate.number}. Reason: Host aggregate is not empty."
             )
         del self._cloud.aggregates[aggregate.number]
+        self._cloud.aggregate_changed("delete", aggregate)
         return empty(200)
 
     async def act_on_aggregate(self, request: Request) -> Response:
@@ -110,6 +110,8 @@ class CatalogueApi:
             case _:
                 raise BadRequest(f"There is no such action: {', '.join(body)}")
         aggregate.updated_at = self._cloud.now()
+        told = {"set_metadata": "update_metadata"}
+        self._cloud.aggregate_changed(told.get(what := next(iter(body)), what), aggregate)
         return answer({"aggregate": _aggregate(request, aggregate)})
 
     def _check_zone(self, aggregate: Aggregate, host: str) -> None:
@@ -141,10 +143,6 @@ class CatalogueApi:
             for name, hosts in sorted(zones.items())
         ]
         return answer({"availabilityZoneInfo": rows})
-
-    async def list_server_groups(self, _request: Request) -> Response:
-        """``GET /os-server-groups``: this cloud has none."""
-        return answer({"server_groups": []})
 
     def _list_flavors(self, request: Request, path: str, *, detail: bool) -> Response:
         page = page_of(request, self._cloud.spec.page_limit)

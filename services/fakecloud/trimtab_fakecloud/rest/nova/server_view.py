@@ -64,7 +64,7 @@ def detailed(
         }
     if caller_of(request).token.is_admin:
         _add_attributes(cloud, request, server, shown)
-    _add_by_version(request, server, shown, alone=alone)
+    _add_by_version(cloud, request, server, shown, alone=alone)
     return shown
 
 
@@ -92,7 +92,7 @@ def _add_attributes(cloud: Cloud, request: Request, server: Server, shown: dict[
 
 
 def _add_by_version(
-    request: Request, server: Server, shown: dict[str, Any], *, alone: bool
+    cloud: Cloud, request: Request, server: Server, shown: dict[str, Any], *, alone: bool
 ) -> None:
     if at_least(request, 9):
         shown["locked"] = server.locked
@@ -103,13 +103,16 @@ def _add_by_version(
     if at_least(request, 63):
         shown["trusted_image_certificates"] = None
     if alone and at_least(request, 71):
-        shown["server_groups"] = []
+        groups = cloud.groups.all()
+        shown["server_groups"] = [group.id for group in groups if server.id in group.members]
     if at_least(request, 73):
         shown["locked_reason"] = server.locked_reason
     if at_least(request, 90):
         shown.setdefault("OS-EXT-SRV-ATTR:hostname", server.name)
     if at_least(request, 96):
         shown["pinned_availability_zone"] = server.pinned_zone
+    if at_least(request, 100):
+        shown["scheduler_hints"] = dict(server.scheduler_hints)
 
 
 def _host_status(cloud: Cloud, server: Server) -> str:

@@ -101,7 +101,8 @@ class ServersApi:
 
     async def create(self, request: Request) -> Response:
         """``POST /servers``."""
-        body = (await json_object(request)).get("server")
+        everything = await json_object(request)
+        body = everything.get("server")
         if not isinstance(body, dict):
             raise BadRequest("'server' is a required property")
         if at_least(request, 37) and "networks" not in body:
@@ -129,6 +130,7 @@ class ServersApi:
                 zone=zone or None,
                 host=host or forced or None,
                 description=body.get("description"),
+                scheduler_hints=_hints(everything),
             ),
             caller,
         )
@@ -225,6 +227,14 @@ def visible_server(cloud: Cloud, request: Request) -> Server:
     if not token.is_admin and server.project_id != token.project_id:
         raise NotFound(f"Instance {server_id} could not be found.")
     return server
+
+
+def _hints(body: dict[str, Any]) -> dict[str, object]:
+    """They stand beside the server in the request."""
+    hints = body.get("os:scheduler_hints") or body.get("OS-SCH-HNT:scheduler_hints") or {}
+    if not isinstance(hints, dict):
+        raise BadRequest("Invalid input for field/attribute os:scheduler_hints.")
+    return hints
 
 
 def _metadata(body: dict[str, Any]) -> dict[str, str]:

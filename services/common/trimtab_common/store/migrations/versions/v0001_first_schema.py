@@ -95,11 +95,24 @@ def upgrade() -> None:
         sa.Column("plan_id", sa.Integer()),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("published_at", UtcDateTime()),
+        sa.Column("sent", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("uuid", name="uq_outbox_uuid"),
     )
     op.create_index("ix_outbox_plan_id", "outbox", ["plan_id"])
     op.create_index("ix_outbox_published_at_id", "outbox", ["published_at", "id"])
+    _create(
+        "requests",
+        _id(),
+        sa.Column("caller", sa.String(255), nullable=False),
+        sa.Column("request_id", sa.String(36), nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("answer", JsonText(), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("caller", "request_id", name="uq_requests_caller_request_id"),
+    )
+    op.create_index("ix_requests_created_at", "requests", ["created_at"])
     _create(
         "scoring_engines",
         _id(),
@@ -198,6 +211,7 @@ def upgrade() -> None:
         sa.Column("hostname", sa.String(255)),
         sa.Column("status_message", sa.String(255)),
         sa.Column("visible", sa.Boolean(), nullable=False),
+        sa.Column("actions_follow", sa.Boolean(), nullable=False),
         *_stamps(),
         sa.PrimaryKeyConstraint("id"),
         sa.ForeignKeyConstraint(["audit_id"], ["audits.id"], name="fk_action_plans_audit_id"),
@@ -210,6 +224,7 @@ def upgrade() -> None:
     op.create_index("ix_action_plans_state_deleted", "action_plans", ["state", "deleted"])
     op.create_index("ix_action_plans_strategy_id", "action_plans", ["strategy_id"])
     op.create_index("ix_action_plans_visible", "action_plans", ["visible"])
+    op.create_index("ix_action_plans_actions_follow", "action_plans", ["actions_follow"])
     _create(
         "actions",
         _id(),
@@ -265,6 +280,7 @@ def downgrade() -> None:
         "strategies",
         "services",
         "scoring_engines",
+        "requests",
         "outbox",
         "leases",
         "goals",

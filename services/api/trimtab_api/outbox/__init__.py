@@ -1,0 +1,1 @@
+"""Sends what the outbox keeps: one leased publisher, whichever api holds the lease."""

@@ -1,0 +1,10 @@
+"""The console script `trimtab-applier`."""
+
+from __future__ import annotations
+
+from trimtab_common.runtime.launching import launch
+
+
+def main() -> int:
+    """Runs until SIGTERM or SIGINT; the exit code."""
+    return launch("trimtab_applier.main")

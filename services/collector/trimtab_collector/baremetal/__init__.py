@@ -1,0 +1,1 @@
+"""The baremetal model's plug-in: machines of Ironic or MaaS."""

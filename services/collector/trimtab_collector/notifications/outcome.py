@@ -1,0 +1,75 @@
+"""What an event means for a model, whichever model and service it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from trimtab_collector.notifications.envelope import Notification
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What an event means.
+
+    servers, hosts: what is to be read again from the cloud: by uuid (servers, volumes, machines)
+    and by name (hosts, pools).
+    """
+
+    changes: tuple[Any, ...] = ()
+    servers: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+NOTHING = Outcome()
+HOST = "host "
+"""How the keys of elements that are known by name begin; others are known by a bare uuid."""
+
+
+class EventRule(Protocol):
+    """A line of a table of events."""
+
+    @property
+    def priority(self) -> str:
+        """Events of other priorities are ignored."""
+        ...
+
+    @property
+    def revives(self) -> bool:
+        """Whether it may bring back what was deleted."""
+        ...
+
+    @property
+    def partial(self) -> bool:
+        """Whether it does not say all of its element."""
+        ...
+
+    @property
+    def at_once(self) -> bool:
+        """Whether its changes may not wait for those of later events of the same batch."""
+        ...
+
+    def key(self, event: Notification) -> str:
+        """Names the element. Malformed."""
+        ...
+
+    def handle(self, event: Notification, known: Any, extended: bool) -> Outcome:  # noqa: FBT001, as handlers have it
+        """What the event means for what is known. Malformed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How one service speaks to one model.
+
+    publishers: how publisher ids begin. key_of: the key of the element that a change is about, None
+    for none. uuid_of: the uuid of what a change adds (True) or removes (False); None for others.
+    """
+
+    table: Mapping[str, EventRule]
+    publishers: tuple[str, ...]
+    decode: Callable[[bytes], Notification]
+    key_of: Callable[[Any], str | None]
+    lives: Callable[[Any], bool | None]
+    ignored: frozenset[str] = field(default_factory=frozenset)

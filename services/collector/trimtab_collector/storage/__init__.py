@@ -1,0 +1,1 @@
+"""The storage model's plug-in: how Cinder becomes nodes, pools and volumes."""

@@ -1,0 +1,54 @@
+"""The baremetal model: machines that Ironic or MaaS can switch on and off (C 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from trimtab_common.domain.elements import ElementModel
+
+NODE = "baremetal_node"
+
+
+class PowerState(StrEnum):
+    """Whether a machine runs."""
+
+    ON = "on"
+    OFF = "off"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaremetalNodeRow:
+    """One machine, keyed by its uuid (Ironic) or system id (MaaS).
+
+    compute_node_id: uuid of the hypervisor on it, "" unknown: then it cannot be used for power
+    actions (C-081). up_when_off: its Nova service stays "up" while it is off (C-085).
+    power_text: what the service called the power state.
+    """
+
+    KIND: ClassVar[str] = NODE
+
+    uuid: str
+    human_id: str = ""
+    power_state: PowerState = PowerState.UNKNOWN
+    power_text: str = ""
+    maintenance: bool = False
+    maintenance_reason: str = ""
+    compute_node_id: str = ""
+    instance_uuid: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    up_when_off: bool = True
+
+    @property
+    def key(self) -> str:
+        """The uuid."""
+        return self.uuid
+
+
+def baremetal_model(*, epoch: str = "", revision: int = 0) -> ElementModel:
+    """An empty baremetal model."""
+    return ElementModel((NODE,), epoch=epoch, revision=revision)

@@ -1,0 +1,188 @@
+"""Models of plain rows by kind and key: storage and baremetal, which are small beside compute.
+
+Same shape as `domain.compute`: rows compare by value, changes are applied in order, a digest stands
+for the content whatever the order of its making.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Protocol
+
+from trimtab_common.domain.changes import SetHealth
+from trimtab_common.domain.errors import InvalidArgument
+
+_MASK = (1 << 128) - 1
+
+
+class Row(Protocol):
+    """A frozen dataclass: one element of a model."""
+
+    KIND: ClassVar[str]
+    """Names the type of element, e.g. "volume"."""
+
+    @property
+    def key(self) -> str:
+        """What it is found by among its kind."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Add an element, or replace the one with this key."""
+
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Remove an element; one that is not there is no error."""
+
+    kind: str
+    key: str
+
+
+ElementChange = Upsert | Remove | SetHealth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElementSnapshot:
+    """The content at one instant: per kind the rows, sorted by key."""
+
+    epoch: str
+    revision: int
+    taken_at: datetime
+    rows: Mapping[str, tuple[Any, ...]]
+    partial: bool = False
+    stale_reason: str = ""
+    missing: tuple[str, ...] = ()
+
+    def of(self, kind: str) -> tuple[Any, ...]:
+        """The rows of a kind."""
+        return self.rows.get(kind, ())
+
+
+class ElementModel:
+    """A mutable model of these kinds. Not thread-safe; look-ups by key are O(1)."""
+
+    def __init__(self, kinds: Iterable[str], *, epoch: str = "", revision: int = 0) -> None:
+        self.epoch = epoch
+        self.revision = revision
+        self.taken_at = datetime.now(UTC)
+        self.health = SetHealth()
+        self._rows: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
+        self._hashes: dict[tuple[str, str], int] = {}
+        self._sum = 0
+        self._cached: ElementSnapshot | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many elements of each kind there are."""
+        return {kind: len(rows) for kind, rows in self._rows.items()}
+
+    def find(self, kind: str, key: str) -> Any:
+        """The row, or None."""
+        return self._rows[kind].get(key)
+
+    def rows(self, kind: str) -> Iterable[Any]:
+        """All rows of a kind, in no order."""
+        return self._rows[kind].values()
+
+    def apply(self, changes: Iterable[Any]) -> int:
+        """Apply changes in order; how many of them changed anything. InvalidArgument."""
+        applied = sum([self._apply_one(change) for change in changes])
+        if applied:
+            self._cached = None
+        return applied
+
+    def move_to(self, *, revision: int, at: datetime) -> None:
+        """Say which revision this content is, and when it was true."""
+        self.revision = revision
+        self.taken_at = at
+        self._cached = None
+
+    def changes_to(self, rows: Iterable[Any], health: SetHealth) -> list[ElementChange]:
+        """The fewest changes that make this model equal to these rows; nothing is applied."""
+        wanted: dict[str, dict[str, Any]] = {kind: {} for kind in self._rows}
+        for row in rows:
+            wanted[row.KIND][row.key] = row
+        changes: list[ElementChange] = [
+            Upsert(row)
+            for kind, found in wanted.items()
+            for key, row in found.items()
+            if self._rows[kind].get(key) != row
+        ]
+        changes += [
+            Remove(kind, key)
+            for kind, found in self._rows.items()
+            for key in found
+            if key not in wanted[kind]
+        ]
+        if health != self.health:
+            changes.append(health)
+        return changes
+
+    def digest(self) -> str:
+        """Hex digest of the content."""
+        return f"{self._sum & _MASK:032x}"
+
+    def snapshot(self) -> ElementSnapshot:
+        """The content now, immutable; the same object until something changes."""
+        if self._cached is None:
+            self._cached = ElementSnapshot(
+                epoch=self.epoch,
+                revision=self.revision,
+                taken_at=self.taken_at,
+                rows={
+                    kind: tuple([found[key] for key in sorted(found)])
+                    for kind, found in self._rows.items()
+                },
+                partial=self.health.partial,
+                stale_reason=self.health.stale_reason,
+                missing=self.health.missing_hosts,
+            )
+        return self._cached
+
+    def _apply_one(self, change: ElementChange) -> bool:
+        if isinstance(change, SetHealth):
+            changed = change != self.health
+            self.health = change
+            return changed
+        if isinstance(change, Remove):
+            gone = self._rows.get(change.kind, {}).pop(change.key, None)
+            self._sum -= self._hashes.pop((change.kind, change.key), 0)
+            return gone is not None
+        row = change.row
+        found = self._rows.get(row.KIND)
+        if found is None:
+            raise InvalidArgument(f"A model of {', '.join(self._rows)} has no {row.KIND}.")
+        if found.get(row.key) == row:
+            return False
+        found[row.key] = row
+        self._sum -= self._hashes.get((row.KIND, row.key), 0)
+        hashed = self._hashes[row.KIND, row.key] = _hash(row)
+        self._sum += hashed
+        return True
+
+
+def _hash(row: Any) -> int:
+    parts = [row.KIND]
+    parts += [_canonical(getattr(row, field.name)) for field in dataclasses.fields(row)]
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=16).digest(), "big")
+
+
+def _canonical(value: Any) -> Any:
+    """Equal values give equal texts in every process."""
+    if isinstance(value, Mapping):
+        return [(key, _canonical(value[key])) for key in sorted(value)]
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [_canonical(item) for item in value]
+    if dataclasses.is_dataclass(value):
+        return [_canonical(getattr(value, field.name)) for field in dataclasses.fields(value)]
+    return value

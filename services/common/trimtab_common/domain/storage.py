@@ -1,0 +1,126 @@
+"""The storage model: nodes (`host@backend`), pools (`host@backend#pool`), volumes, types (C 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from trimtab_common.domain.elements import ElementModel
+
+NODE, POOL, VOLUME = "storage_node", "pool", "volume"
+VOLUME_TYPE = "volume_type"
+
+
+def node_of(pool_name: str) -> str:
+    """The node of a pool or of itself: the text before `#`."""
+    return pool_name.partition("#")[0]
+
+
+def backend_of(host: str) -> str:
+    """The text after `@`; "" for old deployments that have none (C-070)."""
+    return node_of(host).partition("@")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageNodeRow:
+    """One cinder-volume service, keyed by host. volume_types: names of those that it offers."""
+
+    KIND: ClassVar[str] = NODE
+
+    host: str
+    zone: str = ""
+    up: bool = True
+    enabled: bool = True
+    disabled_reason: str = ""
+    volume_types: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The host."""
+        return self.host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRow:
+    """One pool, keyed by name. Sizes in GB; None where the driver says unknown or infinite (C-072).
+
+    free_gb and virtual_free_gb may be negative: over-provisioned. volumes: how many are in it.
+    """
+
+    KIND: ClassVar[str] = POOL
+
+    name: str
+    volumes: int = 0
+    total_gb: float | None = None
+    free_gb: float | None = None
+    provisioned_gb: float | None = None
+    allocated_gb: float | None = None
+    virtual_free_gb: float = 0.0
+    pool_name: str = ""
+    backend_name: str = ""
+    max_over_subscription_ratio: float | None = None
+
+    @property
+    def key(self) -> str:
+        """The name."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeTypeRow:
+    """One volume type, keyed by name, with its extra specs (`volume_backend_name` among them)."""
+
+    KIND: ClassVar[str] = VOLUME_TYPE
+
+    name: str
+    extra_specs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The name."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A server that has a volume."""
+
+    server: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeRow:
+    """One volume, keyed by uuid.
+
+    pool: name of its pool as Cinder names it, "" when it is in none; the pool need not be in the
+    model. status: Cinder's text, ones of the future too (C-068). created_at_s: 0 unknown.
+    """
+
+    KIND: ClassVar[str] = VOLUME
+
+    uuid: str
+    name: str = ""
+    size_gb: int = 0
+    status: str = ""
+    pool: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    multiattach: bool = False
+    snapshot_id: str = ""
+    project_id: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    bootable: bool = False
+    volume_type: str = ""
+    migration_status: str = ""
+    created_at_s: int = 0
+
+    @property
+    def key(self) -> str:
+        """The uuid."""
+        return self.uuid
+
+
+def storage_model(*, epoch: str = "", revision: int = 0) -> ElementModel:
+    """An empty storage model."""
+    return ElementModel((NODE, POOL, VOLUME, VOLUME_TYPE), epoch=epoch, revision=revision)

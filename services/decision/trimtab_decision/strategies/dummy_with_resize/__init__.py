@@ -1,0 +1,1 @@
+"""The dummy_with_resize strategy."""

@@ -1,0 +1,1 @@
+"""The node_resource_consolidation strategy."""

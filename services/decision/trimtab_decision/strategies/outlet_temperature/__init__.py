@@ -1,0 +1,1 @@
+"""The outlet_temperature strategy."""

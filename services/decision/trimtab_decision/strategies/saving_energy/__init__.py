@@ -1,0 +1,1 @@
+"""The saving_energy strategy."""

@@ -1,0 +1,1 @@
+"""The storage_capacity_balance strategy."""

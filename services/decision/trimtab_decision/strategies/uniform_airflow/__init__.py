@@ -1,0 +1,1 @@
+"""The uniform_airflow strategy."""

@@ -1,0 +1,1 @@
+"""The workload_balance strategy."""

@@ -1,0 +1,1 @@
+"""The zone_migration strategy."""

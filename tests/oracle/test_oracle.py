@@ -1,0 +1,30 @@
+"""A few seconds of the oracle for each compute strategy; `oracle.py` beside this runs for hours."""
+
+import itertools
+import time
+
+import pytest
+from oracle import check
+from subjects import SUBJECTS
+
+from trimtab_decision.plugins import STRATEGIES
+
+CPU_S = 8.0
+FEWEST = 20
+
+
+def test_every_compute_strategy_is_a_subject():
+    assert set(SUBJECTS) == {s.name for s in STRATEGIES if s.needs_compute_model}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.req("B-043", "B-039", "C-099")
+@pytest.mark.parametrize("name", sorted(SUBJECTS))
+def test_the_promises_hold_on_random_clouds(name):
+    started = time.process_time()
+    outcomes = set()
+    for seed in itertools.count():
+        if seed >= FEWEST and time.process_time() - started > CPU_S:
+            break
+        outcomes.add(check(name, seed))
+    assert "planned" in outcomes

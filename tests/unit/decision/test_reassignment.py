@@ -1,0 +1,118 @@
+"""The compiled search against plain Python: same cost, no rule broken, same seed same answer."""
+
+import random
+
+import numpy as np
+import pytest
+
+from tests.perf.instance_builders import write_roadef
+from tests.perf.roadef_checker import official_cost, violations
+from tests.perf.roadef_instances import problem_of, read_instance
+from trimtab_decision.optimizer.reassignment import Budget, kernel, lower_bound, search
+from trimtab_decision.optimizer.reassignment.search import cost_of
+from trimtab_decision.optimizer.reassignment.tables import state_of, tables_of
+
+SEEDS = range(6)
+
+
+def an_instance(folder, seed):
+    return read_instance(*write_roadef(folder, seed))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_moves_change_equals_what_is_counted_from_nothing(tmp_path, seed):
+    problem = problem_of(an_instance(tmp_path, seed))
+    instance = an_instance(tmp_path, seed)
+    tables = tables_of(problem, seed)
+    state = state_of(problem, tables, problem.home, seed)
+    state.figures[kernel.COST] = official_cost(instance, instance.assignment)
+    state.figures[kernel.BEST] = state.figures[kernel.COST]
+    for temperature in (1e4, 1e3, 10.0):
+        kernel.anneal(tables, state, problem.moves.most_in_group, temperature, 5_000)
+    again = state_of(problem, tables, state.host, seed)
+    for name in ("above_safe", "above_limit", "on_host", "in_zone", "in_area", "n_zones"):
+        assert np.array_equal(getattr(state, name), getattr(again, name)), name
+    assert np.array_equal(state.away, again.away)
+    assert state.most_away[0] == again.most_away[0]
+    penalty = (np.maximum(0, again.above_limit) * state.price).sum()
+    assert state.figures[kernel.PENALTY] == penalty
+    assert state.figures[kernel.COST] == official_cost(instance, state.host.tolist())
+    assert state.figures[kernel.BEST] == official_cost(instance, state.best.tolist())
+    assert not violations(instance, state.best.tolist())
+    assert state.counted[1] > 100
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_answer_breaks_no_rule_and_costs_less(tmp_path, seed):
+    instance = an_instance(tmp_path, seed)
+    assert not violations(instance, instance.assignment)
+    found = search(problem_of(instance), Budget(moves=400_000), seed)
+    host = found.host.tolist()
+    assert not violations(instance, host)
+    assert found.cost == official_cost(instance, host)
+    assert found.cost < official_cost(instance, instance.assignment)
+    assert found.cost >= lower_bound(problem_of(instance))
+
+
+def test_the_same_seed_and_number_of_moves_give_the_same_answer(tmp_path):
+    problem = problem_of(an_instance(tmp_path, 1))
+    first = search(problem, Budget(moves=400_000, threads=2), 7)
+    second = search(problem, Budget(moves=400_000, threads=2), 7)
+    assert np.array_equal(first.host, second.host)
+    assert first.evaluated == second.evaluated
+
+
+def test_the_cost_of_the_core_is_the_official_one_for_any_placement(tmp_path):
+    instance = an_instance(tmp_path, 3)
+    problem = problem_of(instance)
+    draw = random.Random(5)
+    for _ in range(20):
+        host = [draw.randrange(problem.n_hosts) for _ in range(problem.n_servers)]
+        assert cost_of(problem, np.array(host)) == official_cost(instance, host)
+
+
+def test_the_checker_finds_each_kind_of_broken_rule(tmp_path):
+    instance = an_instance(tmp_path, 2)
+    crowded = [0] * len(instance.assignment)
+    found = " ".join(violations(instance, crowded))
+    assert "resource" in found
+    assert "processes of service" in found
+    spread = [1] * len(instance.spread_min)
+    needs = [[] for _ in instance.spread_min]
+    needs[0] = [len(needs) - 1]
+    first = [m for s, m in zip(instance.service, instance.assignment, strict=True) if s == 0]
+    spread[0] = len(first) + 1
+    import dataclasses
+
+    stricter = dataclasses.replace(instance, spread_min=spread, dependencies=needs)
+    here = next(m for m, area in enumerate(instance.neighbourhood) if area == 0)
+    there = next(m for m, area in enumerate(instance.neighbourhood) if area == 1)
+    apart = [here if s == 0 else there for s in instance.service]
+    found = " ".join(violations(stricter, apart))
+    assert "locations of" in found
+    assert "without" in found
+
+
+def test_a_moved_process_holds_its_transient_resources_at_home_too(tmp_path):
+    import dataclasses
+
+    instance = an_instance(tmp_path, 4)
+    home = instance.assignment[0]
+    used = sum(
+        r[1] for r, m in zip(instance.requirement, instance.assignment, strict=True) if m == home
+    )
+    capacity = [list(row) for row in instance.capacity]
+    capacity[home][1] = used
+    full = dataclasses.replace(instance, capacity=capacity)
+    other = next(
+        p for p, m in enumerate(full.assignment) if m != home and full.service[p] != full.service[0]
+    )
+    swapped = list(full.assignment)
+    swapped[0], swapped[other] = swapped[other], home
+    assert any(f"machine {home} uses" in one for one in violations(full, swapped))
+
+
+def test_a_budget_is_either_of_time_or_of_moves(tmp_path):
+    problem = problem_of(an_instance(tmp_path, 0))
+    with pytest.raises(ValueError, match="seconds or a number of moves"):
+        search(problem, Budget())

@@ -1,0 +1,181 @@
+"""Runs watcher-tempest-plugin and the stock client's functional tests, unmodified, against Trimtab.
+
+Both come from their packages, into build/tempest. Keystone is that of the real cloud, which must be
+up (`python tools/cloud_tests.py` starts one); Trimtab is started here on free ports, and found by
+way of a region of its own in Keystone's catalogue, which goes again at the end.
+
+    python tools/tempest_tests.py api|client|scenario [REGEX]
+
+Each test stands in build/tempest/<suite>.md with its result. Exit code 1 when a test did not pass and
+tests/golden/tempest_differences.txt does not say why it may not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import cloud_tests  # type: ignore[import-not-found]  # beside this file
+
+from trimtab_cli import ports
+from trimtab_cli.configuration import SystemSpec
+from trimtab_cli.system import running
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / "build" / "tempest"
+DIFFERENCES = ROOT / "tests" / "golden" / "tempest_differences.txt"
+INSTALL_LIMIT_S, TESTS_LIMIT_S = 400.0, 5400.0
+SUITES = {
+    "api": "watcher_tempest_plugin/tests/api",
+    "client": "watcherclient/tests/client_functional",
+    "scenario": "watcher_tempest_plugin/tests/scenario",
+}
+LINE = re.compile(
+    r"^\{\d+\} (\S+?)(?:\[\S*\])? (?:\[[\d.]+s\] )?\.\.\. (ok|FAILED|SKIPPED)(.*)$", re.MULTILINE
+)
+CONFIGURATION = """\
+[DEFAULT]
+log_file = {home}/tempest.log
+[oslo_concurrency]
+lock_path = {home}/locks
+[auth]
+admin_username = {OS_USERNAME}
+admin_password = {OS_PASSWORD}
+admin_project_name = {OS_PROJECT_NAME}
+admin_domain_name = Default
+use_dynamic_credentials = True
+create_isolated_networks = False
+[identity]
+uri_v3 = {OS_AUTH_URL}
+auth_version = v3
+region = {OS_REGION_NAME}
+v3_endpoint_type = public
+[identity-feature-enabled]
+api_v3 = True
+[service_available]
+cinder = False
+neutron = False
+swift = False
+watcher = True
+[optimize]
+datasource =
+min_microversion = 1.0
+max_microversion = latest
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; its exit code."""
+    if not arguments or arguments[0] not in SUITES:
+        print(f"usage: tempest_tests.py {'|'.join(SUITES)} [REGEX]")
+        return 2
+    suite, *only = arguments
+    install()
+    shutil.rmtree(HOME / "state", ignore_errors=True)  # its database may be of another schema
+    spec = SystemSpec(
+        state_dir=HOME / "state", ports=ports.free_row(), cloud="watcher", ready_timeout_s=300
+    )
+    with (
+        running(spec, say=print) as system,
+        own_region(system.url, f"trimtab-{spec.ports.gateway}") as environment,
+    ):
+        run(suite, only, environment)
+    return report(suite)
+
+
+def install() -> None:
+    """Makes the environment once; it must not share libraries with what it tests."""
+    if (HOME / "bin" / "stestr").exists():
+        return
+    python = HOME / "bin" / "python"
+    cloud_tests.run(sys.executable, "-m", "venv", HOME, limit_s=INSTALL_LIMIT_S)
+    uv = Path(sys.executable).parent / "uv"
+    what = ("--group", "tempest", "-c", ROOT / "constraints.txt")
+    cloud_tests.run(
+        *(uv, "pip", "install", "-q", "--python", python, *what), limit_s=INSTALL_LIMIT_S
+    )
+
+
+@contextlib.contextmanager
+def own_region(url: str, name: str) -> Iterator[Mapping[str, str]]:
+    """A region of Keystone's catalogue in which infra-optim is at `url`; gives who may ask there."""
+    import openstack
+    from openstack.identity.v3 import _proxy
+
+    with openstack.connect(cloud="devcloud", app_name="trimtab-tests") as cloud:
+        identity = cloud.identity
+        assert isinstance(identity, _proxy.Proxy)  # noqa: S101, the cloud speaks v3
+        service = next(s for s in identity.services() if s.type == "infra-optim")
+        region = identity.create_region(id=name, description="tests of Trimtab")
+        endpoint = identity.create_endpoint(
+            service_id=service.id, interface="public", url=url, region_id=region.id
+        )
+        auth = cloud.config.config["auth"]
+        try:
+            yield {
+                "PATH": f"{HOME / 'bin'}{os.pathsep}{os.environ['PATH']}",
+                "OS_AUTH_URL": auth["auth_url"],
+                "OS_USERNAME": auth["username"],
+                "OS_PASSWORD": auth["password"],
+                "OS_PROJECT_NAME": auth["project_name"],
+                # the client's tests give these as names too, which Keystone takes in any case
+                "OS_USER_DOMAIN_ID": "default",
+                "OS_PROJECT_DOMAIN_ID": "default",
+                "OS_REGION_NAME": name,
+            }
+        finally:
+            identity.delete_endpoint(endpoint)
+            identity.delete_region(region)
+
+
+def run(suite: str, only: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Runs the tests one after the other; their lines are kept in build/tempest/<suite>.log."""
+    site = next((HOME / "lib").glob("python3*")) / "site-packages"
+    (HOME / "tempest.conf").write_text(CONFIGURATION.format(home=HOME, **environment))
+    (HOME / "stestr.conf").write_text(
+        f"[DEFAULT]\ntest_path={site / SUITES[suite]}\ntop_dir={site}\n"
+    )
+    command = [str(HOME / "bin" / "stestr"), "--config", str(HOME / "stestr.conf")]
+    command += ["run", "--serial", *only]
+    with (HOME / f"{suite}.log").open("wb") as log:
+        subprocess.run(  # noqa: S603, our own command
+            command,
+            cwd=HOME,
+            env={**environment, "TEMPEST_CONFIG_DIR": str(HOME), "PYTHONWARNINGS": "ignore"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            timeout=TESTS_LIMIT_S,
+            check=False,
+        )
+
+
+def report(suite: str) -> int:
+    """Writes the table; 1 when a test did not pass that should have."""
+    found = LINE.findall((HOME / f"{suite}.log").read_text(errors="replace"))
+    allowed = dict(
+        line.split(" ", 1) for line in DIFFERENCES.read_text().splitlines() if line[:1].isalpha()
+    )
+    rows, wrong = ["| test | result | why |", "|---|---|---|"], []
+    for name, result, rest in found:
+        why = allowed.get(name, "") if result == "FAILED" else rest.strip(": ")
+        rows.append(f"| {name} | {result.replace('ok', 'passed')} | {why} |")
+        if result == "FAILED" and not why:
+            wrong.append(name)
+    (HOME / f"{suite}.md").write_text("\n".join(rows) + "\n")
+    print(
+        f"{suite}: {dict(Counter(result for _, result, _ in found))}; see build/tempest/{suite}.md"
+    )
+    for name in wrong:
+        print(f"failed: {name}")
+    return 1 if wrong or not found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
