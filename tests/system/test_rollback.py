@@ -113,6 +113,10 @@ def actions_of(rest, plan):
     return rest.get(f"/v1/actions/detail?action_plan_uuid={plan['uuid']}")["actions"]
 
 
+def resource(action):
+    return action["input_parameters"]["resource_id"]
+
+
 def rolled_back(rest, plan, **body):
     answer = rest.post(f"/v1/action_plans/{plan['uuid']}/rollback", body)
     ended = rest.wait(
@@ -149,7 +153,7 @@ def test_what_changed_since_is_told_and_the_others_come_back(rest, site):
     answer, ended = rolled_back(rest, plan)
     assert ended["state"] == "SUCCEEDED"
     assert "One or more actions were skipped." in ended["status_message"]
-    inverses = {a["input_parameters"]["resource_id"]: a for a in actions_of(rest, answer)}
+    inverses = {resource(a): a for a in actions_of(rest, answer)}
     assert inverses[gone]["state"] == "SKIPPED"
     assert f"Instance {gone} not found" in inverses[gone]["status_message"]
     now = homes(site)
@@ -157,13 +161,12 @@ def test_what_changed_since_is_told_and_the_others_come_back(rest, site):
 
 
 def fail_the_last_move(rest, site, plan):
-    """Nova will refuse the move of a server that waits for others; its uuid."""
+    """Nova will refuse the move of a server that waits for others."""
     moves = [a for a in actions_of(rest, plan) if a["action_type"] == "migrate"]
-    last = moves[-1]["input_parameters"]["resource_id"]
+    last = resource(moves[-1])
     order = {"service": "compute", "method": "POST", "path_contains": f"/servers/{last}/action"}
     faults = {"requests": [{**order, "status": 403}]}
     httpx.put(f"{site.fakecloud_url}/control/faults", json=faults).raise_for_status()
-    return last
 
 
 @pytest.mark.req("A-080", "B-300")
@@ -174,7 +177,7 @@ def fail_the_last_move(rest, site, plan):
         "applier.revert.started=crash@2",
         pytest.param("applier.revert.before=crash@2", marks=pytest.mark.robustness),
         pytest.param("applier.revert.worked=crash@2", marks=pytest.mark.robustness),
-        pytest.param("applier.move.seen=crash@9", marks=pytest.mark.robustness),
+        pytest.param("applier.move.seen=crash@3", marks=pytest.mark.robustness),
     ],
 )
 def test_a_plan_that_fails_leaves_the_cloud_as_it_was_even_if_applier_is_killed(
@@ -182,9 +185,7 @@ def test_a_plan_that_fails_leaves_the_cloud_as_it_was_even_if_applier_is_killed(
 ):
     node, before, moved = fullest(site), homes(site), accepted(site)
     plan = maintenance(rest, node)
-    last = fail_the_last_move(rest, site, plan)
-    servers = {uuid for uuid, where in before.items() if where == node} - {last}
-    assert servers
+    fail_the_last_move(rest, site, plan)
     dies = applier_armed(dies_at)
     rest.post(f"/v1/action_plans/{plan['uuid']}/start")
     dies()
@@ -195,7 +196,11 @@ def test_a_plan_that_fails_leaves_the_cloud_as_it_was_even_if_applier_is_killed(
     actions = actions_of(rest, plan)
     why = [(a["state"], a["status_message"]) for a in actions]
     assert ended["state"] == "FAILED"
-    assert ended["status_message"].startswith(f"Rollback: {len(servers) + 1} reverted."), why
+    done = [a for a in actions if a["state"] == "SUCCEEDED"]  # how many is the planner's choice
+    servers = [resource(a) for a in done if a["action_type"] == "migrate"]
+    assert len(servers) > 1
+    assert ended["status_message"].startswith(f"Rollback: {len(done)} reverted."), why
+    assert len(done) == len(servers) + 1
     assert homes(site) == before
     assert host(site, node)["status"] == "enabled"
     assert accepted(site) - moved == dict.fromkeys(servers, 2)
