@@ -160,12 +160,10 @@ def test_what_changed_since_is_told_and_the_others_come_back(rest, site):
     assert {now[uuid] for uuid in others} == {node}
 
 
-def fail_the_last_move(rest, site, plan):
-    """Nova will refuse the move of a server that waits for others."""
-    moves = [a for a in actions_of(rest, plan) if a["action_type"] == "migrate"]
-    last = resource(moves[-1])
-    order = {"service": "compute", "method": "POST", "path_contains": f"/servers/{last}/action"}
-    faults = {"requests": [{**order, "status": 403}]}
+def fail_the_third_move(site):
+    """Nova will refuse one request to move a server, after two that it accepts."""
+    order = {"service": "compute", "method": "POST", "path_contains": "/action"}
+    faults = {"requests": [{**order, "status": 403, "skip": 2, "remaining": 1}]}
     httpx.put(f"{site.fakecloud_url}/control/faults", json=faults).raise_for_status()
 
 
@@ -185,7 +183,7 @@ def test_a_plan_that_fails_leaves_the_cloud_as_it_was_even_if_applier_is_killed(
 ):
     node, before, moved = fullest(site), homes(site), accepted(site)
     plan = maintenance(rest, node)
-    fail_the_last_move(rest, site, plan)
+    fail_the_third_move(site)
     dies = applier_armed(dies_at)
     rest.post(f"/v1/action_plans/{plan['uuid']}/start")
     dies()
@@ -196,7 +194,7 @@ def test_a_plan_that_fails_leaves_the_cloud_as_it_was_even_if_applier_is_killed(
     actions = actions_of(rest, plan)
     why = [(a["state"], a["status_message"]) for a in actions]
     assert ended["state"] == "FAILED"
-    done = [a for a in actions if a["state"] == "SUCCEEDED"]  # how many is the planner's choice
+    done = [a for a in actions if a["state"] == "SUCCEEDED"]  # two, or more that were under way
     servers = [resource(a) for a in done if a["action_type"] == "migrate"]
     assert len(servers) > 1
     assert ended["status_message"].startswith(f"Rollback: {len(done)} reverted."), why

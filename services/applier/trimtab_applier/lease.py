@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from trimtab_applier.errors import LeaseLost
+from trimtab_applier.errors import LeaseLost, why
 from trimtab_common.domain.records import Lease
 from trimtab_common.runtime import failpoints
 from trimtab_common.runtime.clock import Clock
@@ -119,8 +119,13 @@ class LeaseKeeper:
                 await self.renew()
             except LeaseLost:
                 raise
-            except Exception:  # noqa: BLE001, the store may be back before the lease is over
-                log.warning("lease not renewed", plan=self.lease.uuid, remaining_s=self.remaining_s)
+            except Exception as error:  # noqa: BLE001, the store may be back before the lease is over
+                log.warning(
+                    "lease not renewed",
+                    plan=self.lease.uuid,
+                    remaining_s=self.remaining_s,
+                    problem=why(error),
+                )
                 self.check()
 
     async def release(self) -> None:

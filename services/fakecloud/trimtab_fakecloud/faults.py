@@ -13,7 +13,10 @@ SERVICES = ("identity", "compute", "placement", "prometheus")
 
 @dataclass(frozen=True, slots=True)
 class RequestFault:
-    """What happens to requests. ``remaining`` None means until it is taken away."""
+    """What happens to requests, after `skip` of them that it spares.
+
+    ``remaining`` None means until it is taken away.
+    """
 
     service: str
     method: str | None = None
@@ -22,6 +25,7 @@ class RequestFault:
     latency_s: float = 0.0
     ratio: float = 1.0
     remaining: int | None = None
+    skip: int = 0
 
     def concerns(self, service: str, method: str, path: str) -> bool:
         """This request may be hit."""
@@ -65,6 +69,9 @@ class Faults:
         """The fault that strikes this (service, method, path), counted down."""
         for index, fault in enumerate(self.requests):
             if fault.concerns(*request) and rng.random() < fault.ratio:
+                if fault.skip > 0:
+                    self.requests[index] = replace(fault, skip=fault.skip - 1)
+                    continue
                 if fault.remaining is not None:
                     self.requests[index] = replace(fault, remaining=fault.remaining - 1)
                 return fault

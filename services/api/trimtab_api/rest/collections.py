@@ -50,7 +50,7 @@ def show(resource: Resource) -> Endpoint:
     async def endpoint(call: Call) -> RestResponse:
         paging.refuse_unknown(call.query, frozenset())
         async with call.deps.store.read() as session:
-            record = await _table(session, resource).get(
+            record = await session.table(resource).get(
                 idents.parse(resource, call.ident), show_deleted=call.show_deleted
             )
         return ok(await shown(call, resource, record))
@@ -80,7 +80,7 @@ async def _page(
         sort_dir=page.sort_dir,
         show_deleted=show_deleted,
     )
-    records: Sequence[Any] = await _table(session, resource).list(query)
+    records: Sequence[Any] = await session.table(resource).list(query)
     return records
 
 
@@ -99,13 +99,8 @@ async def _marker(
         if resource.marker_must_be_uuid:
             raise InvalidArgument(f"Expected a uuid as marker but received {marker}.")
         raise NotFound(f"The marker {marker} could not be found.")
-    found: Marker = await _table(session, resource).marker(ident, sort_key=sort_key)
+    found: Marker = await session.table(resource).marker(ident, sort_key=sort_key)
     return found
-
-
-def _table(session: Session, resource: Resource) -> Any:
-    """The session's table of a resource has the resource's plural as its name."""
-    return getattr(session, resource.plural)
 
 
 def _refuse_both_parents(resource: Resource, page: paging.PageQuery) -> None:

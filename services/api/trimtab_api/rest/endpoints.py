@@ -196,8 +196,7 @@ async def _changes(call: Call, resource: Resource) -> Mapping[str, Json]:
     refuse_unknown(call.query, frozenset())
     operations = patches.parse(call.request.body)
     async with call.deps.store.read() as session:
-        table: Any = getattr(session, resource.plural)
-        record = await table.get(idents.parse(resource, call.ident))
+        record = await session.table(resource).get(idents.parse(resource, call.ident))
     return patches.changes(resource, _document(resource, record), operations, minor=call.minor)
 
 

@@ -19,6 +19,7 @@ from trimtab_common.domain import lifecycle
 from trimtab_common.domain.errors import Bug
 from trimtab_common.domain.lifecycle import AuditState
 from trimtab_common.domain.records import Audit, AuditTemplate, Goal, ScoringEngine, Strategy
+from trimtab_common.domain.resources import Resource
 from trimtab_common.store import shapes
 from trimtab_common.store.action_descriptions import ActionDescriptions
 from trimtab_common.store.action_table import ActionTable
@@ -103,6 +104,10 @@ class Session:
         """Called once the transaction is committed."""
         if "announcer" in self.__dict__:
             self.announcer.keep_for_others()
+
+    def table(self, resource: Resource) -> Any:
+        """The table of a resource; it has the resource's plural as its name."""
+        return getattr(self, resource.plural)
 
     @cached_property
     def announcer(self) -> Announcer:
