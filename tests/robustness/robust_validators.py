@@ -29,7 +29,7 @@ def problems(site: Site, plan: Json, written: list[Json]) -> list[str]:
     open_ones = [a["uuid"] for a in actions if a["state"] not in ACTION_ENDED]
     if open_ones:
         found.append(f"{len(open_ones)} actions have not ended, first {open_ones[0]}")
-    if any(a["state"] == "FAILED" for a in actions) != (plan["state"] == "FAILED"):
+    if _belies_its_actions(plan, actions):
         found.append(f"the plan is {plan['state']} with {Counter(a['state'] for a in actions)}")
     accepted = [entry for entry in written if entry["status"] < 400]
     asked = _asked(accepted)
@@ -44,6 +44,18 @@ def problems(site: Site, plan: Json, written: list[Json]) -> list[str]:
     if strange:
         found.append(f"servers were moved that are in no action: {strange}")
     return found
+
+
+def _belies_its_actions(plan: Json, actions: list[Json]) -> bool:
+    """Whether the plan's state says something else than its actions' states.
+
+    What failed before a cancel stays FAILED in a plan that is CANCELLED; what could not be aborted
+    makes the plan FAILED (B-280, B-281).
+    """
+    failed = [a for a in actions if a["state"] == "FAILED"]
+    if plan["state"] == "CANCELLED":
+        return any("failed in abort" in a["status_message"] for a in failed)
+    return bool(failed) != (plan["state"] == "FAILED")
 
 
 def _asked(accepted: list[Json]) -> Counter[tuple[str, str]]:
