@@ -19,6 +19,7 @@ from trimtab_cli import configuration, gateway
 from trimtab_cli.configuration import SystemSpec
 from trimtab_cli.processes import Child, StartError, Supervisor
 from trimtab_common.domain.errors import TrimtabError
+from trimtab_common.runtime.service import CATALOGUE
 from trimtab_common.store.migrate import upgrade
 
 SERVICES = ("collector", "scoring", "decision", "applier", "api")
@@ -80,6 +81,7 @@ class System:
         self._start_envoy()
         for name in SERVICES:
             self._await_grpc(name)
+        self._await_grpc("decision", CATALOGUE)
         self._await_http("gateway", f"{self.url}/")
         self._say(f"everything answers after {time.monotonic() - began:.1f} s")
 
@@ -145,13 +147,13 @@ class System:
             ],
         )
 
-    def _await_grpc(self, name: str) -> None:
+    def _await_grpc(self, name: str, part: str = "") -> None:
         deadline = time.monotonic() + self.spec.ready_timeout_s
         with grpc.insecure_channel(f"127.0.0.1:{self.ports.grpc(name)}") as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             while True:
                 try:
-                    answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=1)
+                    answer = stub.Check(health_pb2.HealthCheckRequest(service=part), timeout=1)
                 except grpc.RpcError:
                     answer = None
                 if answer and answer.status == health_pb2.HealthCheckResponse.SERVING:

@@ -15,7 +15,7 @@ from trimtab_common.runtime import failpoints, identity
 from trimtab_common.runtime.channels import open_channel
 from trimtab_common.runtime.clock import Clock, SystemClock
 from trimtab_common.runtime.plugin_options import merged
-from trimtab_common.runtime.service import Service, run
+from trimtab_common.runtime.service import CATALOGUE, Service, run
 from trimtab_common.runtime.settings import CommonSettings, load
 from trimtab_common.store import open_store
 from trimtab_common.wire.replica import ModelReplica
@@ -108,6 +108,7 @@ async def build(
 
     async def tidy() -> None:
         await syncer.sync()
+        await service.report(CATALOGUE, serving=True)
         failpoints.reach("decision.tidy.before")
         await upkeep.expire_plans(store, settings=settings, clock=clock)
         await upkeep.remove_leftovers(store, clock=clock)

@@ -30,6 +30,8 @@ from trimtab_common.runtime.settings import CommonSettings
 log = structlog.get_logger(__name__)
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+CATALOGUE = "catalogue"
+"""What decision's health knows once goals and strategies of this release stand in the record."""
 RESTART_AFTER_S = (0.5, 1.0, 2.0, 5.0)
 
 
