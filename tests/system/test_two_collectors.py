@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
@@ -106,7 +107,7 @@ class Journal:
         return [
             (before, after)
             for told in self.revisions.values()
-            for before, after in zip(told, told[1:], strict=False)
+            for before, after in itertools.pairwise(told)
             if after != before + 1
         ]
 

@@ -102,7 +102,9 @@ def shortages(figures: Figures, verdict: Verdict) -> list[str]:
         (counts["snapshot token_too_old"], 1, "tokens that were too old"),
         (figures.told_slow, 1, "readers that were too slow"),
     )
-    return [f"{has:.0f} {what}, {needed:.0f} are needed" for has, needed, what in least if has < needed]
+    return [
+        f"{has:.0f} {what}, {needed:.0f} are needed" for has, needed, what in least if has < needed
+    ]
 
 
 def table(figures: Figures, verdict: Verdict) -> str:
@@ -118,13 +120,23 @@ def _rows(figures: Figures, verdict: Verdict) -> Iterator[Row]:
     yield "changes streamed", f"{size.changes}", f"{figures.changes} in {figures.seconds:.1f} s"
     yield "changes/s", f">= {LEAST_PER_S:.0f}", f"{figures.per_s:.0f}"
     yield "changes made", f"{size.per_s:.0f}/s", f"{figures.made}, held back {figures.held_back}"
-    yield "watchers", f"{size.watchers}", f"and {len(figures.slow_mib)} slow, {len(figures.replica_mib)} replicas"
-    yield "disconnects", f"{size.disconnects}", f"{sum(figures.cuts.values())}: {_words(figures.cuts)}"
+    yield (
+        "watchers",
+        f"{size.watchers}",
+        f"and {len(figures.slow_mib)} slow, {len(figures.replica_mib)} replicas",
+    )
+    yield (
+        "disconnects",
+        f"{size.disconnects}",
+        f"{sum(figures.cuts.values())}: {_words(figures.cuts)}",
+    )
     longest = f"the longest {max(figures.outages_s, default=0.0):.1f} s without"
     yield "collector kills", f"{size.kills}", f"{len(figures.outages_s)}, {longest}"
     turns = f"{figures.compactions:.0f}: {figures.forgotten} batches of a log of {figures.ring}"
     yield "compactions", f"{size.compactions}", turns
-    reasons = {k.removeprefix("snapshot "): n for k, n in counts.items() if k.startswith("snapshot")}
+    reasons = {
+        k.removeprefix("snapshot "): n for k, n in counts.items() if k.startswith("snapshot")
+    }
     yield "snapshots", "", _words(reasons)
     yield "calls", "", f"{counts['links']}, ended: {_words(figures.ends)}"
     yield "told to be too slow", ">= 1", f"{figures.told_slow}"
@@ -142,7 +154,9 @@ def _sections(figures: Figures) -> Iterator[str]:
     yield "up to     changes      s  changes/s  then without, s  CPU ms a change, by process"
     for number, section in enumerate(figures.sections, 1):
         name = f"kill {number}" if section.outage_s else "the end"
-        costs = {key: f"{s * 1000 / max(1, section.changes):.2f}" for key, s in section.cpu_s.items()}
+        costs = {
+            key: f"{s * 1000 / max(1, section.changes):.2f}" for key, s in section.cpu_s.items()
+        }
         yield (
             f"{name:8}  {section.changes:7}  {section.seconds:5.1f}  "
             f"{section.changes / max(0.001, section.seconds):9.0f}  {section.outage_s:15.1f}  {_words(costs)}"

@@ -105,7 +105,9 @@ class Ordeal:
         watching = asyncio.create_task(self._watch_memory())
         cut, died = 0, 0
         section = _Start(self, before)
-        while (streamed := self.progress.streamed - before) < SIZE.changes or cut < SIZE.disconnects:
+        while (
+            streamed := self.progress.streamed - before
+        ) < SIZE.changes or cut < SIZE.disconnects:
             done = streamed / SIZE.changes
             if done * SIZE.disconnects > cut and self._cut_one():
                 cut += 1

@@ -74,11 +74,11 @@ def test_it_goes_on_with_its_last_token_whatever_a_service_says_that_comes_back(
     assert service.places == ["", "place-1"]
 
 
-def test_a_service_that_is_away_for_long_is_told_of_and_given_up(service, server, capsys):
+def test_a_service_that_is_away_for_long_is_told_of_and_given_up(server, capsys):
     messages = watched(server, patience_s=2.0)
     next(messages)
     server.stop(None).wait(5)
-    with pytest.raises(click.ClickException, match="Trimtab does not answer at 127.0.0.1"):
+    with pytest.raises(click.ClickException, match="Trimtab does not answer at"):
         next(messages)
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1, said

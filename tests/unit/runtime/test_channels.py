@@ -67,8 +67,7 @@ async def test_one_address_may_be_a_name_and_several_may_be_ipv6():
 def test_the_other_collectors_come_from_the_file_each_once(tmp_path):
     file = tmp_path / "trimtab.conf"
     file.write_text(
-        "[trimtab]\ncollector = 192.0.2.7:9325\n"
-        "other_collectors = 192.0.2.8:9325, 192.0.2.7:9325\n"
+        "[trimtab]\ncollector = 192.0.2.7:9325\nother_collectors = 192.0.2.8:9325, 192.0.2.7:9325\n"
     )
     common, _ = load([f"--config-file={file}"], prog="trimtab-test")
     assert common.collectors == ("192.0.2.7:9325", "192.0.2.8:9325")
