@@ -107,9 +107,8 @@ async def build(common: CommonSettings, settings: ApiSettings, conf: cfg.ConfigO
         common.database, host=common.host, notification_level=common.notification_level
     )
     service.on_stop(store.close)
-    decision, applier, collector = (
-        open_channel(address) for address in (common.decision, common.applier, common.collector)
-    )
+    decision, applier = open_channel(common.decision), open_channel(common.applier)
+    collector = open_channel(*common.collectors)
     for channel in (decision, applier, collector):
         service.on_stop(channel.close)
     waker = GrpcWaker(decision=decision, applier=applier)

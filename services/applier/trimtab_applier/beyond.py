@@ -5,6 +5,7 @@ A cloud may lack each of them; what is lacking says so when an action needs it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -51,16 +52,19 @@ class Beyond:
         return self.machines
 
 
-def rereading(channel: grpc.aio.Channel) -> Reread:
-    """Tells collector; a lost word costs one period of its polls, so it is only logged."""
-    stub = model_pb2_grpc.ModelServiceStub(channel)
+def rereading(*channels: grpc.aio.Channel) -> Reread:
+    """Tells every collector; a lost word costs one period of its polls, so it is only logged."""
+    stubs = [model_pb2_grpc.ModelServiceStub(channel) for channel in channels]
 
-    async def reread(kind: str, uuid: str) -> None:
+    async def tell(stub: model_pb2_grpc.ModelServiceAsyncStub, kind: str, uuid: str) -> None:
         try:
             await stub.Reread(
                 model_pb2.RereadRequest(kind=kind, uuids=[uuid]), timeout=_REREAD_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
             log.info("collector not told, it will look by itself", problem=error.details())
+
+    async def reread(kind: str, uuid: str) -> None:
+        await asyncio.gather(*(tell(stub, kind, uuid) for stub in stubs))
 
     return reread

@@ -102,8 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_timeout_s = settings.nova.write_timeout_s
         maas = MaasSettings.from_conf(conf)
         machines: PowerWrites = IronicPower(cloud, write_timeout_s=write_timeout_s)
-        collector = open_channel(common.collector)
-        closing = [cloud.close, collector.close]
+        collectors = [open_channel(address) for address in common.collectors]
+        closing = [cloud.close, *(collector.close for collector in collectors)]
         if maas is not None:
             client = Maas(maas, Nova(cloud))
             machines = MaasPower(client)
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             beyond=Beyond(
                 block_storage=CinderClient(cloud, write_timeout_s=write_timeout_s),
                 machines=machines,
-                reread=rereading(collector),
+                reread=rereading(*collectors),
             ),
         )
         for close in closing:

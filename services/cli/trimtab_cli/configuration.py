@@ -25,6 +25,7 @@ class SystemSpec:
     `auth`: keystone or none; None means keystone before a real cloud, none before the fake one.
     `rabbit_url`: the broker of Nova's notifications; None means polling only. The fake cloud sends
     them there too. `config_files`: an operator's own, read after ours.
+    `other_collectors`: started by somebody else.
     """
 
     state_dir: Path
@@ -36,6 +37,7 @@ class SystemSpec:
     database: str | None = None
     rabbit_url: str | None = None
     config_files: tuple[Path, ...] = ()
+    other_collectors: tuple[str, ...] = ()
     max_stream_age_s: int = gateway.MAX_STREAM_AGE_S
     ready_timeout_s: float = 60.0
 
@@ -76,6 +78,7 @@ connection = {database_of(spec)}
 api_http = 127.0.0.1:{ports.api_http}
 api_grpc = {ports.address("api")}
 {addresses}
+other_collectors = {",".join(spec.other_collectors)}
 cloud = {spec.cloud or "watcher"}
 [api]
 auth = {spec.auth or ("keystone" if spec.cloud else "none")}

@@ -22,7 +22,10 @@ NOT_REACHABLE = "The service is not reachable at the moment. Try again in a few 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
-    """Where the edge listens and where it sends what. Addresses are host:port."""
+    """Where the edge listens and where it sends what. Addresses are host:port.
+
+    other_collectors: asked, in this order, while the ones before do not answer.
+    """
 
     bind: str = "127.0.0.1"
     port: int = 9322
@@ -30,6 +33,7 @@ class GatewaySettings:
     api: str = "127.0.0.1:9324"
     api_http: str = "127.0.0.1:9323"
     collector: str = "127.0.0.1:9325"
+    other_collectors: tuple[str, ...] = ()
     scoring: str = "127.0.0.1:9328"
     max_stream_age_s: int = MAX_STREAM_AGE_S
 
@@ -63,7 +67,9 @@ def render(settings: GatewaySettings) -> str:
         "text_unchecked": NOT_CHECKED,
         "error_504": "REPLY504",
     }
-    for name in ("api", "api_http", "collector", "scoring"):
+    collectors = dict.fromkeys((settings.collector, *settings.other_collectors))
+    fields["collectors"] = json.dumps([_endpoint(one, n) for n, one in enumerate(collectors)])
+    for name in ("api", "api_http", "scoring"):
         host, _, port = str(getattr(settings, name)).rpartition(":")
         fields |= {f"{name}_host": host, f"{name}_port": port}
     document = json.dumps(yaml.safe_load(template.substitute(fields)), indent=1)
@@ -87,6 +93,13 @@ def render(settings: GatewaySettings) -> str:
     ):
         document = document.replace(mark, json.dumps(refusal(text, client=client))[1:-1])
     return document
+
+
+def _endpoint(address: str, priority: int) -> dict[str, object]:
+    """One of several, which answers while all of a smaller number are down."""
+    host, _, port = address.rpartition(":")
+    where = {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
+    return {"priority": priority, "lb_endpoints": [{"endpoint": {"address": where}}]}
 
 
 def envoy_binary() -> Path | None:

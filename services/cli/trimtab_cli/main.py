@@ -190,6 +190,12 @@ def demo(*, hosts: int, servers: int, seed: int, base_port: int, fakecloud_port:
 @click.option("--api", default="127.0.0.1:9324", show_default=True)
 @click.option("--api-http", default="127.0.0.1:9323", show_default=True)
 @click.option("--collector", default="127.0.0.1:9325", show_default=True)
+@click.option(
+    "--other-collector",
+    "other_collectors",
+    multiple=True,
+    help="One more of the same cloud, asked while those before do not answer.",
+)
 @click.option("--scoring", default="127.0.0.1:9328", show_default=True)
 def render_gateway(**fields: Any) -> None:
     """Print Envoy's configuration."""

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import ctypes
-import signal
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
 MAX_RESTARTS = 5
 """In a row. A process that ran for STABLE_S has recovered: rare crashes never add up to an end."""
 STABLE_S = 60.0
 GRACE_S = 8.0
-_libc = ctypes.CDLL(None, use_errno=True)
+_END_WITH_PARENT = """
+import ctypes, os, signal, sys
+parent, *command = sys.argv[1:]
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+if os.getppid() != int(parent):
+    sys.exit("whoever started this has ended already")
+os.execvp(command[0], command)
+"""
+"""Run by an interpreter that becomes the command: SIGTERM when the parent dies, however it dies.
+
+Not done by `preexec_fn`, with which Python forks in full: gRPC's own handlers then run in the child and, when
+another thread of ours is in a call, abort it (exit code -6) before its program begins.
+"""
 
 
 class StartError(Exception):
     """A process ended before it was ready; the text holds the end of its log."""
-
-
-def _end_with_parent() -> None:
-    """Runs in the child before exec: SIGTERM when the parent dies, however it dies."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass(slots=True)
@@ -44,13 +50,13 @@ class Child:
         """Starts it, its output appended to the log."""
         with self.log.open("ab") as output:
             self.log_offset = output.tell()
+            begin = (sys.executable, "-I", "-S", "-c", _END_WITH_PARENT, str(os.getpid()))
             self.process = subprocess.Popen(  # noqa: S603, our own commands
-                list(self.command),
+                [*begin, *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(self.environment),
-                preexec_fn=_end_with_parent,  # noqa: PLW1509, this process starts no threads before
             )
         self.started_at = time.monotonic()
 

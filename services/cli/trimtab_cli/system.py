@@ -135,6 +135,7 @@ class System:
                     api_http=f"127.0.0.1:{self.ports.api_http}",
                     max_stream_age_s=self.spec.max_stream_age_s,
                     collector=self.ports.address("collector"),
+                    other_collectors=self.spec.other_collectors,
                     scoring=self.ports.address("scoring"),
                 )
             )

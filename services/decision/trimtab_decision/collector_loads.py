@@ -33,7 +33,12 @@ async def nothing_to_load(_scope: Sequence[Any]) -> str:
 
 
 class Followed(Protocol):
-    """The replica, as far as waiting for it goes."""
+    """The replica, as far as asking for more and waiting for it goes."""
+
+    @property
+    def source(self) -> model_pb2_grpc.ModelServiceAsyncStub:
+        """The collector that it follows now: of several only this one helps."""
+        ...
 
     async def wait_until(self, reached: Callable[[Any], bool], timeout_s: float) -> None:
         """Returns when the model is as asked. TimeoutError."""
@@ -43,8 +48,7 @@ class Followed(Protocol):
 class CollectorLoads:
     """A `Load` by collector's LoadModel. Its failures do not fail an audit: a model may be there."""
 
-    def __init__(self, channel: grpc.aio.Channel, replica: ModelReplica | Followed) -> None:
-        self._stub = model_pb2_grpc.ModelServiceStub(channel)
+    def __init__(self, replica: ModelReplica | Followed) -> None:
         self._replica = replica
 
     async def __call__(self, scope: Sequence[Any]) -> str:
@@ -53,7 +57,7 @@ class CollectorLoads:
             kind="compute", scope_json=json.dumps(list(scope), sort_keys=True) if scope else ""
         )
         try:
-            answer = await self._stub.LoadModel(request, timeout=_READ_TIMEOUT_S)
+            answer = await self._replica.source.LoadModel(request, timeout=_READ_TIMEOUT_S)
             epoch, revision = answer.position.epoch, int(answer.position.revision)
             # revisions of two collectors never compare: what another one holds is taken as it is
             await self._replica.wait_until(

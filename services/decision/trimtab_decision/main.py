@@ -60,10 +60,11 @@ async def build(
         common.database, host=settings.host, notification_level=common.notification_level
     )
     service.on_stop(store.close)
-    collector = open_channel(common.collector)
+    collectors = [open_channel(address) for address in common.collectors]
+    collector = open_channel(*common.collectors) if len(collectors) > 1 else collectors[0]
     applier = open_channel(common.applier)
     scoring = open_channel(common.scoring)
-    for channel in (collector, applier, scoring):
+    for channel in {*collectors, collector, applier, scoring}:
         service.on_stop(channel.close)
     workers = Workers(
         count=settings.max_audit_workers,
@@ -73,7 +74,7 @@ async def build(
     )
     service.on_stop(workers.close)
     await workers.start()
-    replica = ModelReplica(collector)
+    replica = ModelReplica(collectors[0], others=collectors[1:])
     metrics = CollectorMetrics(collector, timeout_s=settings.metrics_timeout_s)
     elements = CollectorElements(collector, timeout_s=settings.metrics_timeout_s)
     runner = AuditRunner(
@@ -87,7 +88,7 @@ async def build(
             metrics=metrics,
             settings=settings,
             elements=elements,
-            load=CollectorLoads(collector, replica),
+            load=CollectorLoads(replica),
         ),
         wake_plan=_waker(applier),
         clock=clock,

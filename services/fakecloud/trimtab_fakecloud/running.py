@@ -33,6 +33,8 @@ class FakeCloud:
         self.base_url = base_url
         self.notification_exchange = ""
         """Where Nova's notifications are sent; empty: nowhere."""
+        self.sender: Sender | None = None
+        """Who sends them."""
 
     @property
     def auth_url(self) -> str:
@@ -131,6 +133,7 @@ async def _notifying(fake: FakeCloud) -> AsyncIterator[None]:
     fake.notification_exchange = spec.notification_exchange or f"nova-fakecloud-{port}"
     sender = Sender(spec.rabbit_url, fake.notification_exchange)
     await sender.start()
+    fake.sender = sender
     Teller(fake.state, sender.send)
     try:
         yield

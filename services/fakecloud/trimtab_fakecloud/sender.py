@@ -1,11 +1,11 @@
 """Carries notifications to RabbitMQ in oslo.messaging's envelope."""
 
 import asyncio
-import json
 from contextlib import suppress
 from typing import Any
 
 import aio_pika
+import orjson
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 _BATCH = 100
@@ -26,6 +26,11 @@ class Sender:
         self._waiting: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(100_000)
         self._running: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Messages that the broker was not given yet."""
+        return self._waiting.qsize()
+
     async def start(self) -> None:
         """Connect.
 
@@ -40,9 +45,9 @@ class Sender:
 
     def send(self, routing_key: str, message: Message) -> None:
         """Send soon; what is too much is dropped."""
-        body = {"oslo.version": "2.0", "oslo.message": json.dumps(message)}
+        body = {"oslo.version": "2.0", "oslo.message": orjson.dumps(message).decode()}
         with suppress(asyncio.QueueFull):
-            self._waiting.put_nowait((routing_key, json.dumps(body).encode()))
+            self._waiting.put_nowait((routing_key, orjson.dumps(body)))
 
     async def close(self) -> None:
         """Send what waits, for a moment, and disconnect."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from trimtab.model.v1 import model_pb2
 
@@ -38,6 +41,7 @@ class Delta:
     revision: int
     fingerprint: bytes
     changes: tuple[Change, ...]
+    epoch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,19 +211,56 @@ def snapshot_changes(begin: Any, chunks: list[Any]) -> list[Change]:
     return changes
 
 
+def _raw_response() -> Any:
+    """WatchModelResponse with its deltas left as bytes."""
+    file = descriptor_pb2.FileDescriptorProto(name="raw.proto", package="raw", syntax="proto3")
+    field = descriptor_pb2.FieldDescriptorProto
+    batch, response = file.message_type.add(name="Batch"), file.message_type.add(name="Response")
+    batch.field.add(name="deltas", number=1, label=field.LABEL_REPEATED, type=field.TYPE_BYTES)
+    response.field.add(name="token", number=1, label=field.LABEL_OPTIONAL, type=field.TYPE_STRING)
+    response.field.add(
+        name="batch",
+        number=5,
+        label=field.LABEL_OPTIONAL,
+        type=field.TYPE_MESSAGE,
+        type_name=".raw.Batch",
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("raw.Response"))
+
+
+_RAW = _raw_response()
+
+
 class Decoder:
-    """Bytes to messages; the same bytes give the same object."""
+    """Bytes to messages; the same bytes give the same object, of a delta too.
+
+    Watchers get the same deltas in batches of their own: to decode each batch would cost this
+    process more than all else, and it would hold every delta fifty times.
+    """
 
     def __init__(self, kept: int = 4000) -> None:
-        self._known: OrderedDict[bytes, Message] = OrderedDict()
+        self._messages: OrderedDict[bytes, Message] = OrderedDict()
+        self._deltas: OrderedDict[bytes, Delta] = OrderedDict()
         self._kept = kept
 
     def decode(self, data: bytes) -> Message:
-        found = self._known.get(data)
+        return self._known(self._messages, data, self._decoded)
+
+    def _decoded(self, data: bytes) -> Message:
+        raw = _RAW.FromString(data)
+        if not raw.HasField("batch"):
+            return decoded(model_pb2.WatchModelResponse.FromString(data))
+        deltas = tuple(self._known(self._deltas, delta, _delta) for delta in raw.batch.deltas)
+        return Message("deltas", raw.token, deltas[0].epoch, deltas[-1].revision, deltas)
+
+    def _known(self, known: OrderedDict[bytes, Any], data: bytes, made: Any) -> Any:
+        found = known.get(data)
         if found is None:
-            found = self._known[data] = decoded(model_pb2.WatchModelResponse.FromString(data))
-            if len(self._known) > self._kept:
-                self._known.popitem(last=False)
+            found = known[data] = made(data)
+            if len(known) > self._kept:
+                known.popitem(last=False)
         return found
 
 
@@ -227,10 +268,6 @@ def decoded(response: Any) -> Message:
     """The message of a response."""
     kind, token = response.WhichOneof("event"), response.resume_token
     match kind:
-        case "deltas":
-            deltas = tuple(_delta(delta) for delta in response.deltas.deltas)
-            epoch = response.deltas.deltas[0].position.epoch
-            return Message("deltas", token, epoch, deltas[-1].revision, deltas)
         case "heartbeat":
             beat = response.heartbeat
             at = beat.position
@@ -253,11 +290,12 @@ def decoded(response: Any) -> Message:
             raise AssertionError(f"a message of no kind: {response}")
 
 
-def _delta(delta: Any) -> Delta:
+def _delta(data: bytes) -> Delta:
+    delta = model_pb2.Delta.FromString(data)
     changes = tuple(c for c in map(_change, delta.changes) if c is not None)
-    data = delta.SerializeToString(deterministic=True)
     fingerprint = hashlib.blake2b(data, digest_size=12).digest()
-    return Delta(int(delta.position.revision), fingerprint, changes)
+    at = delta.position
+    return Delta(int(at.revision), fingerprint, changes, sys.intern(at.epoch))
 
 
 class Content:

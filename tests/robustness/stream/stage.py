@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ class Stage:
         self.children: dict[str, Child] = {}
         self.kills = 0
         self._cloud = cloud
+        self._cpu_s: dict[tuple[str, int], float] = {}
         self._asking = asyncio.Lock()
 
     @property
@@ -93,6 +95,7 @@ class Stage:
         """SIGKILL, and a new one at once."""
         child = self.children["collector"]
         assert child.process is not None
+        self.cpu_s()
         os.kill(child.process.pid, signal.SIGKILL)
         child.process.wait(10)
         self.kills += 1
@@ -103,11 +106,17 @@ class Stage:
         pid = self.children[name].pid
         return memory_mib(pid) if pid else 0.0
 
-    def cpu_s(self, name: str) -> float:
-        """Processor time that a service has used."""
-        pid = self.children[name].pid
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def cpu_s(self) -> dict[str, float]:
+        """Processor time by name so far, of those too that were killed, up to the last look."""
+        running = {(name, child.pid) for name, child in self.children.items()}
+        for key in {*running, ("cloud", self._cloud.pid)}:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                self._cpu_s[key] = _processor_s(key[1])
+        used: dict[str, float] = {"harness": time.process_time()}
+        for (name, _), spent_s in self._cpu_s.items():
+            kind = name.partition("-")[0]
+            used[kind] = used.get(kind, 0.0) + spent_s
+        return used
 
     async def digest(self) -> tuple[tuple[str, int], str]:
         """Position and digest that the collector itself gives."""
@@ -130,6 +139,11 @@ class Stage:
                     child.process.wait()
         self._cloud.kill()
         await self._cloud.wait()
+
+
+def _processor_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mib(pid: int) -> float:

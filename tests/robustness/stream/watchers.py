@@ -99,11 +99,13 @@ class Watcher:
         finally:
             await self._close()
 
-    def cut(self, how: Cut) -> None:
-        """Break off now."""
-        if self._ordered is None and self._call is not None:
-            self._ordered = how
-            self._call.cancel()
+    def cut(self, how: Cut) -> bool:
+        """Break off now; False when it is not in a call, or breaks off already."""
+        if self._ordered is not None or self._call is None:
+            return False
+        self._ordered = how
+        self._call.cancel()
+        return True
 
     def stop(self) -> None:
         """End; `run` returns soon."""

@@ -10,11 +10,12 @@ import pytest
 from trimtab_cli import gateway
 
 
-def test_envoy_accepts_the_rendered_configuration(tmp_path):
+@pytest.mark.parametrize("others", [(), ("127.0.0.1:9425",)])
+def test_envoy_accepts_the_rendered_configuration(tmp_path, others):
     binary = gateway.envoy_binary()
     assert binary is not None, "Envoy is not installed: make setup"
     path = tmp_path / "envoy.json"
-    path.write_text(gateway.render(gateway.GatewaySettings()))
+    path.write_text(gateway.render(gateway.GatewaySettings(other_collectors=others)))
     result = subprocess.run(
         [str(binary), "--mode", "validate", "-c", str(path)],
         capture_output=True,
@@ -90,3 +91,19 @@ def test_a_guarded_stream_that_its_service_does_not_end_is_cut_off():
         if route["route"]["cluster"] != "api"
     }
     assert ages == {"3660s"}
+
+
+@pytest.mark.req("C-119")
+def test_a_second_collector_is_asked_only_while_the_first_is_down():
+    settings = gateway.GatewaySettings(
+        collector="192.0.2.7:9325", other_collectors=("192.0.2.8:9325", "192.0.2.7:9325")
+    )
+    clusters = json.loads(gateway.render(settings))["static_resources"]["clusters"]
+    (collector,) = (each for each in clusters if each["name"] == "collector")
+    found = [
+        (each["priority"], one["endpoint"]["address"]["socket_address"]["address"])
+        for each in collector["load_assignment"]["endpoints"]
+        for one in each["lb_endpoints"]
+    ]
+    assert found == [(0, "192.0.2.7"), (1, "192.0.2.8")]
+    assert collector["health_checks"], "Envoy would not notice that the first is down"

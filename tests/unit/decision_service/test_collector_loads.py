@@ -40,7 +40,8 @@ class Model:
 
 
 class FakeReplica:
-    def __init__(self, model):
+    def __init__(self, channel, model):
+        self.source = model_pb2_grpc.ModelServiceStub(channel)
         self.model = model
         self.waited = []
 
@@ -68,8 +69,8 @@ SCOPE = [{"compute": [{"availability_zones": [{"name": "z1"}]}]}]
 @pytest.mark.req("C-045")
 async def test_the_scope_is_loaded_and_the_replica_waited_for(collector):
     models, channel = collector
-    replica = FakeReplica(Model("e", 7))
-    assert await CollectorLoads(channel, replica)(SCOPE) == ""
+    replica = FakeReplica(channel, Model("e", 7))
+    assert await CollectorLoads(replica)(SCOPE) == ""
     ((kind, scope),) = models.asked
     assert (kind, json.loads(scope)) == ("compute", SCOPE)
     assert replica.waited
@@ -81,14 +82,14 @@ async def test_the_scope_is_loaded_and_the_replica_waited_for(collector):
 )
 async def test_revisions_of_another_collector_are_not_compared(collector, model, is_there):
     _, channel = collector
-    problem = await CollectorLoads(channel, FakeReplica(model))([])
+    problem = await CollectorLoads(FakeReplica(channel, model))([])
     assert (problem == "") is is_there
 
 
 async def test_an_audit_goes_on_with_what_is_held_and_says_so(collector):
     models, channel = collector
     models.refusal = StatusCode.UNAVAILABLE
-    problem = await CollectorLoads(channel, FakeReplica(Model("e", 9)))([])
+    problem = await CollectorLoads(FakeReplica(channel, Model("e", 9)))([])
     assert "no such cloud" in problem
     assert "planned on what it holds" in problem
 
@@ -97,7 +98,7 @@ async def test_a_scope_that_is_none_fails_the_audit(collector):
     models, channel = collector
     models.refusal = StatusCode.INVALID_ARGUMENT
     with pytest.raises(InvalidArgument):
-        await CollectorLoads(channel, FakeReplica(Model("e", 9)))(SCOPE)
+        await CollectorLoads(FakeReplica(channel, Model("e", 9)))(SCOPE)
 
 
 async def test_an_audit_loads_before_it_is_planned_and_tells_its_problem(world):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ipaddress
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
 import grpc.aio
 
+from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.runtime import logs
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -59,8 +61,35 @@ class _StreamRequestId(grpc.aio.UnaryStreamClientInterceptor):
         return await continuation(_with_request_id(client_call_details), request)
 
 
-def open_channel(address: str) -> grpc.aio.Channel:
-    """A lazy channel to `address` that sends the current request id with each call."""
+def open_channel(*addresses: str) -> grpc.aio.Channel:
+    """A lazy channel that sends the current request id with each call.
+
+    Of several addresses the first that can be connected to is used; when it is lost, the next.
+    InvalidArgument: several, and one is not an IP address with a port.
+    """
     return grpc.aio.insecure_channel(
-        address, options=OPTIONS, interceptors=[_UnaryRequestId(), _StreamRequestId()]
+        _target(addresses), options=OPTIONS, interceptors=[_UnaryRequestId(), _StreamRequestId()]
     )
+
+
+def _target(addresses: Sequence[str]) -> str:
+    """What gRPC calls these; only IP addresses have a form for several of them."""
+    if len(addresses) == 1:
+        return addresses[0]
+    versions = set()
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        try:
+            versions.add(ipaddress.ip_address(host.strip("[]")).version)
+        except ValueError:
+            versions.clear()
+        if not versions or not port.isdecimal():
+            raise InvalidArgument(
+                f"{address!r} is no IP address with a port. Where several collectors are named in "
+                "[trimtab] collector and other_collectors, each is to be like 192.0.2.7:9325."
+            )
+    if len(versions) > 1:
+        raise InvalidArgument(
+            f"{', '.join(addresses)}: name all collectors by IPv4, or all by IPv6 addresses."
+        )
+    return f"ipv{versions.pop()}:{','.join(addresses)}"

@@ -27,6 +27,12 @@ TRIMTAB_OPTS: Sequence[cfg.Opt] = [
     cfg.StrOpt("api_http", default="127.0.0.1:9323", help="Address of api's HTTP door."),
     cfg.StrOpt("api_grpc", default="127.0.0.1:9324", help="Address of api's gRPC door."),
     cfg.StrOpt("collector", default="127.0.0.1:9325", help="Address of collector."),
+    cfg.ListOpt(
+        "other_collectors",
+        default=[],
+        help="Addresses of further collectors of the same cloud, by IP: who finds that one does not "
+        "answer asks the next.",
+    ),
     cfg.StrOpt("decision", default="127.0.0.1:9326", help="Address of decision."),
     cfg.StrOpt("applier", default="127.0.0.1:9327", help="Address of applier."),
     cfg.StrOpt("scoring", default="127.0.0.1:9328", help="Address of scoring."),
@@ -68,6 +74,7 @@ class CommonSettings:
     api_http: str = "127.0.0.1:9323"
     api_grpc: str = "127.0.0.1:9324"
     collector: str = "127.0.0.1:9325"
+    other_collectors: tuple[str, ...] = ()
     decision: str = "127.0.0.1:9326"
     applier: str = "127.0.0.1:9327"
     scoring: str = "127.0.0.1:9328"
@@ -80,6 +87,11 @@ class CommonSettings:
     insecure: bool = False
     debug: bool = False
     cloud: str | None = None
+
+    @property
+    def collectors(self) -> tuple[str, ...]:
+        """All collectors, in the order in which they are asked; each once."""
+        return tuple(dict.fromkeys((self.collector, *self.other_collectors)))
 
     def metrics_address(self, address: str) -> str | None:
         """Where the metrics of the service at `address` are served; None when they are off."""
@@ -113,6 +125,7 @@ def load(
             api_http=section.api_http,
             api_grpc=section.api_grpc,
             collector=section.collector,
+            other_collectors=tuple(section.other_collectors),
             decision=section.decision,
             applier=section.applier,
             scoring=section.scoring,

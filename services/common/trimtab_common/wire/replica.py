@@ -73,7 +73,9 @@ class Replica(ABC, Generic[M]):
         on_snapshot: Callable[[model_pb2.SnapshotBegin], None] | None = None,
         others: Sequence[grpc.aio.Channel] = (),
     ) -> None:
-        self._stubs = [model_pb2_grpc.ModelServiceStub(found) for found in (channel, *others)]
+        self._stubs: list[model_pb2_grpc.ModelServiceAsyncStub] = [
+            model_pb2_grpc.ModelServiceStub(found) for found in (channel, *others)
+        ]
         self._at = 0
         self._kind = kind
         self._heartbeat_s = heartbeat_s
@@ -89,6 +91,11 @@ class Replica(ABC, Generic[M]):
         self.connected = False
         self.problem = "not connected to collector yet"
         self.snapshots_taken = 0
+
+    @property
+    def source(self) -> model_pb2_grpc.ModelServiceAsyncStub:
+        """The collector that is followed now."""
+        return self._stubs[self._at]
 
     @property
     def ready(self) -> bool:
