@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -64,3 +66,35 @@ def test_a_request_whose_time_passes_inside_of_the_http_library_never_reaches_th
         session.post(f"{url}/b", json={}, auth=slept)
     assert session.post(f"{url}/c", json={}).status_code == 202
     assert got == ["/a", "/c"]
+
+
+@pytest.mark.req("B-291")
+def test_a_body_larger_than_the_sockets_buffer_arrives_whole(server, session):
+    url, got = server
+    with timely.not_after(time.monotonic() + 60, "compute POST /large"):
+        answer = session.post(f"{url}/large", data=b"x" * 30_000_000, timeout=30)
+    assert answer.status_code == 202
+    assert got == ["/large"]
+
+
+class Watched(socket.socket):
+    """Takes three bytes at a time, and remembers whether it would have polled first."""
+
+    polled: list[bool]
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        self.polled.append(self.gettimeout() != 0.0)
+        return super().send(data[:3], flags)
+
+
+@pytest.mark.req("B-291")
+def test_no_wait_for_the_socket_lies_between_the_look_at_the_time_and_the_bytes():
+    here, there = socket.socketpair()
+    with here, there, Watched(fileno=os.dup(here.fileno())) as watched:
+        watched.polled = []
+        watched.settimeout(30.0)
+        with timely.not_after(time.monotonic() + 60, "compute POST /a"):
+            assert timely.send_now(watched, b"POST /a") == b"T /a"
+        assert watched.polled == [False]
+        assert watched.gettimeout() == 30.0
+        assert there.recv(100) == b"POS"
