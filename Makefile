@@ -66,8 +66,10 @@ robustness: $(GENERATED) ## Kills every service at every failpoint, with one app
 	@$(PYTEST) tests/robustness tests/system/test_rollback.py -m robustness -s
 
 bench: $(GENERATED) ## Every figure beside its target and Watcher's; build/bench.json.
-	@$(PYTEST) tests/perf -m "not cloud" -q
-	@$(BIN)/python tests/perf/bench.py
+	@$(PYTEST) tests/perf -m "not cloud" -q --durations=10; limits=$$?; \
+		$(BIN)/python tests/perf/bench.py || exit $$?; \
+		cat build/api-rows.md; \
+		test $$limits -eq 0 || { echo "A limit of tests/perf is missed, see above"; exit 1; }
 
 bench-beside: $(GENERATED) ## The same work by Watcher too; PEER=venv with python-watcher 17.0.0 (needs TRIMTAB_REFERENCE).
 	@$(BIN)/python tests/perf/beside.py --peer $(PEER)

@@ -28,6 +28,8 @@ from trimtab_common.store import Query, open_store
 
 HEADERS = {"OpenStack-API-Version": "infra-optim latest", "X-Auth-Token": "none"}
 ENDED = {"SUCCEEDED", "FAILED", "CANCELLED", "SUPERSEDED"}
+IDLE_S = 15.0
+"""Before memory is looked at: services give back what a start left within 12 s."""
 SLEEP_S = 1.0
 """That the dummy plan holds: the least that its strategy takes."""
 
@@ -205,7 +207,7 @@ def system_figures(limits):
             _when(lambda: _has_model(system), 60)
             yield from start_figures(system, limits["start_repeats"])
             _when(lambda: _has_model(system), 60)
-            time.sleep(3)
+            time.sleep(IDLE_S)
             yield from memory_figures(system)
             yield from latency_figures(system, limits["latency_runs"])
             yield from rest_figures(system, limits["rest"])

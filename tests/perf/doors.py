@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -27,7 +28,8 @@ from trimtab_cli.configuration import SystemSpec
 from trimtab_cli.system import System, running
 
 CONNECTIONS = (1, 8, 32)
-PATHS = {"GET /v1/goals": "/v1/goals", "GET /v1/audits?limit=100": "/v1/audits?limit=100"}
+AUDIT = {"audit_type": "CONTINUOUS", "interval": "86400", "goal": "dummy"}
+AUDIT |= {"start_time": "2099-01-01T00:00:00"}
 PROCESSES = ("api", "envoy")
 ROOMS = (  # the first that a frame's file names tells whose time it is
     ("store", "trimtab_common/store"),
@@ -40,9 +42,37 @@ ROOMS = (  # the first that a frame's file names tells whose time it is
 )
 
 
-def wrk(url: str, connections: int, seconds: float) -> dict:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A kind of request; with a body it is a POST."""
+
+    title: str
+    path: str
+    body: str | None = None
+
+
+def kinds(audit: str) -> list[Asked]:
+    """POST comes last: it makes the lists longer."""
+    return [
+        Asked("GET /v1/goals", "/v1/goals"),
+        Asked("GET one audit", f"/v1/audits/{audit}"),
+        Asked("GET /v1/audits?limit=100", "/v1/audits?limit=100"),
+        Asked("POST /v1/audits", "/v1/audits", json.dumps(AUDIT)),
+    ]
+
+
+def wrk_command(asked: Asked, port: int, connections: int, seconds: float) -> list[str]:
     command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:.0f}s", "--latency"]
-    command += ["-H", "OpenStack-API-Version: infra-optim latest", "-H", "X-Auth-Token: none", url]
+    command += ["-H", "OpenStack-API-Version: infra-optim latest", "-H", "X-Auth-Token: none"]
+    if asked.body is not None:
+        script = Path(tempfile.gettempdir()) / f"trimtab-doors-{os.getpid()}.lua"
+        script.write_text(f"wrk.method = 'POST'\nwrk.body = '{asked.body}'\n")
+        command += ["-H", "Content-Type: application/json", "-s", str(script)]
+    return [*command, f"http://127.0.0.1:{port}{asked.path}"]
+
+
+def wrk(asked: Asked, port: int, connections: int, seconds: float) -> dict:
+    command = wrk_command(asked, port, connections, seconds)
     text = subprocess.run(
         command, check=True, capture_output=True, text=True, timeout=seconds + 30
     ).stdout
@@ -61,19 +91,21 @@ def _ms(found: re.Match[str]) -> float:
     return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]]
 
 
-def measure(system: System, seconds: float) -> list[dict]:
+def measure(system: System, wanted: list[Asked], seconds: float) -> list[dict]:
     rows = []
     pids = {name: system.child(name).pid for name in PROCESSES}
-    for title, path in PATHS.items():
+    for asked in wanted:
         for door, port in (("Envoy", system.ports.gateway), ("ASGI", system.ports.api_http)):
             for connections in CONNECTIONS:
                 before = {name: exact_cpu_s(pid) for name, pid in pids.items()}
-                found = wrk(f"http://127.0.0.1:{port}{path}", connections, seconds)
+                found = wrk(asked, port, connections, seconds)
                 cpu = {
                     f"{name}_us": (exact_cpu_s(pid) - before[name]) / found["requests"] * 1e6
                     for name, pid in pids.items()
                 }
-                rows.append({"what": title, "door": door, "connections": connections} | found | cpu)
+                rows.append(
+                    {"what": asked.title, "door": door, "connections": connections} | found | cpu
+                )
                 print(line(rows[-1]), flush=True)
     return rows
 
@@ -85,17 +117,12 @@ def line(row: dict) -> str:
     )
 
 
-def where_time_goes(system: System, path: str, seconds: float) -> Counter:
+def where_time_goes(system: System, asked: Asked, seconds: float) -> Counter:
     """Samples of api's Python stacks while Envoy's door is busy: (room, own function) -> samples."""
     stacks = Path(tempfile.mkstemp(suffix=".txt")[1])
     spy = Path(sys.executable).parent / "py-spy"
     load = subprocess.Popen(
-        [
-            *("wrk", "-t", "1", "-c", "8", "-d", f"{seconds + 2:.0f}s"),
-            *("-H", "OpenStack-API-Version: infra-optim latest", "-H", "X-Auth-Token: none"),
-            f"http://127.0.0.1:{system.ports.gateway}{path}",
-        ],
-        stdout=subprocess.DEVNULL,
+        wrk_command(asked, system.ports.gateway, 8, seconds + 2), stdout=subprocess.DEVNULL
     )
     try:
         command = [str(spy), "record", "-p", str(system.child("api").pid), "-d", f"{seconds:.0f}"]
@@ -190,19 +217,18 @@ def main() -> int:
         with running(spec, say=lambda _line: None) as system:
             door = Door(system.ports.api_http)
             _when(lambda: door.json("GET", "/v1/goals")["goals"])
-            for _ in range(100):
-                body = {"audit_type": "CONTINUOUS", "interval": "86400", "goal": "dummy"}
-                door.ask("POST", "/v1/audits", body | {"start_time": "2099-01-01T00:00:00"})
+            made = [door.json("POST", "/v1/audits", AUDIT) for _ in range(100)]
+            wanted = kinds(made[50]["uuid"])
             time.sleep(2)
             print(
                 "| request | door | connections | requests/s | p50 ms | p99 ms | api us | Envoy us |"
             )
             print("|---|---|---|---|---|---|---|---|")
-            rows = [] if options.picture_only else measure(system, options.seconds)
+            rows = [] if options.picture_only else measure(system, wanted, options.seconds)
             shares = {}
             if options.picture:
-                for title, path in PATHS.items():
-                    shares[title] = where_time_goes(system, path, options.seconds)
+                for asked in wanted:
+                    shares[asked.title] = where_time_goes(system, asked, options.seconds)
                 heading = "Where the Python time of api goes, through Envoy, 8 connections"
                 options.picture.write_text(picture(shares, heading))
     print(f"load average {os.getloadavg()[0]:.1f}")

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab_common.domain.errors import TrimtabError
+from trimtab_common.runtime import memory
 from trimtab_decision import parcel
 from trimtab_decision.errors import StrategyFailed
 from trimtab_decision.execution import Desk, Scoring
@@ -55,6 +56,7 @@ def serve(pipe: Connection, scoring_address: str | None, scoring_timeout_s: floa
     try:
         send(pipe, _reply(lambda: None))
         while True:
+            memory.give_back()
             job: Job = pipe.recv()
             if job is Job.EXECUTE:
                 question = parcel.unpack_question(pipe.recv_bytes)

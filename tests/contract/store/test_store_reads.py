@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from trimtab_common.domain.errors import AlreadyExists, InvalidArgument, NotFound
-from trimtab_common.domain.lifecycle import AuditState, AuditType
+from trimtab_common.domain.lifecycle import Actor, AuditState, AuditType
 from trimtab_common.domain.records import Audit, AuditTemplate, Goal
 from trimtab_common.store import Query
 
@@ -224,3 +224,34 @@ async def test_an_ident_that_no_database_holds_is_not_found(world, ident):
 async def test_a_filter_that_no_database_holds_matches_nothing(world, name):
     async with world.store.read() as session:
         assert await session.audits.list(Query(filters={"goal": name})) == []
+
+
+@pytest.mark.req("A-024", "A-027")
+@pytest.mark.parametrize("sort_dir", ["asc", "desc"])
+@pytest.mark.parametrize("sort_key", ["id", "name", "hostname"])
+async def test_pages_lose_and_double_nothing_while_rows_and_markers_come_and_go(
+    world, sort_key, sort_dir
+):
+    for number in range(12):
+        hostname = None if number % 3 == 0 else f"h{number % 2}"  # many ties, some NULL
+        await world.audit(name=f"n{(number * 7) % 12:02d}", hostname=hostname)
+    order = {"sort_key": sort_key, "sort_dir": sort_dir}
+    async with world.store.read() as session:
+        expected = [audit.id for audit in await session.audits.list(Query(**order))]
+    found: list[int] = []
+    marker = None
+    while True:
+        async with world.store.read() as session:
+            page = await session.audits.list(Query(limit=2, marker_id=marker, **order))
+        found += [audit.id for audit in page]
+        if len(page) < 2:
+            break
+        marker = page[-1].id
+        async with world.store.write() as session:
+            await session.audits.update(page[-1].uuid, {"auto_trigger": True})
+            await session.audits.transition(page[-1].uuid, to=AuditState.CANCELLED, actor=Actor.API)
+            await session.audits.soft_delete(page[-1].uuid)  # the marker of the next page
+        if len(found) < 12:
+            await world.audit(name=f"n{len(found):02d}-new", hostname="h0")
+    assert len(found) == len(set(found))
+    assert [one for one in found if one in set(expected)] == expected

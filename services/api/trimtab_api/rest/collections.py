@@ -53,15 +53,24 @@ def show(resource: Resource) -> Endpoint:
             record = await session.table(resource).get(
                 idents.parse(resource, call.ident), show_deleted=call.show_deleted
             )
-        return ok(await shown(call, resource, record))
+            computed = await _COMPUTED.get(resource.name, _nothing)(call, session)
+        return ok(_whole(call, resource, record, computed))
 
     return endpoint
 
 
 async def shown(call: Call, resource: Resource, record: Any) -> dict[str, Json]:
-    """One resource with all its fields, as show, create and PATCH answer it."""
-    async with call.deps.store.read() as session:
-        computed = await _COMPUTED.get(resource.name, _nothing)(call, session)
+    """One resource with all its fields, as create and PATCH answer it."""
+    computed: render.Computed = {}
+    if resource.name in _COMPUTED:
+        async with call.deps.store.read() as session:
+            computed = await _COMPUTED[resource.name](call, session)
+    return _whole(call, resource, record, computed)
+
+
+def _whole(
+    call: Call, resource: Resource, record: Any, computed: render.Computed
+) -> dict[str, Json]:
     fields = resource.detailed(minor=call.minor)
     return render.item(resource, record, fields=fields, links=call.links, computed=computed)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
+import itertools
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -23,7 +24,7 @@ from trimtab_common.domain.errors import (
     TrimtabError,
     Unavailable,
 )
-from trimtab_common.runtime import channels, failpoints, logs
+from trimtab_common.runtime import channels, failpoints, logs, memory
 from trimtab_common.runtime.errors import ErrorInterceptor
 from trimtab_common.runtime.settings import CommonSettings
 
@@ -33,6 +34,8 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 CATALOGUE = "catalogue"
 """What decision's health knows once goals and strategies of this release stand in the record."""
 RESTART_AFTER_S = (0.5, 1.0, 2.0, 5.0)
+MEMORY_AFTER_S = (2.0, 5.0, 5.0)
+MEMORY_EVERY_S = 30.0
 
 
 def is_loopback(address: str) -> bool:
@@ -68,7 +71,9 @@ class Service:
         self._settings = settings
         self._health = health.aio.HealthServicer()
         self._names: list[str] = []
-        self._factories: list[tuple[Callable[[], Coroutine[Any, Any, None]], str]] = []
+        self._factories: list[tuple[Callable[[], Coroutine[Any, Any, None]], str]] = [
+            (_give_memory_back, "memory")
+        ]
         self._tasks: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], Awaitable[object]]] = []
         self._metrics: Any = None
@@ -164,6 +169,13 @@ async def _supervise(factory: Callable[[], Coroutine[Any, Any, None]], name: str
             await asyncio.sleep(wait)
         else:
             return
+
+
+async def _give_memory_back() -> None:
+    """What imports and first builds left, soon after the start; then now and then."""
+    for pause_s in itertools.chain(MEMORY_AFTER_S, itertools.repeat(MEMORY_EVERY_S)):
+        await asyncio.sleep(pause_s)
+        await asyncio.to_thread(memory.give_back)
 
 
 async def _until_signalled(service: Service) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from trimtab_common.domain.errors import InvalidArgument
+from trimtab_common.store.sqlite_driver import OneTripDriver
 
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -68,7 +69,9 @@ def make_engine(
     a transaction may also be idle for ever.
     """
     if url.get_backend_name() == "sqlite":
-        engine = create_async_engine(url, pool_size=POOL_SIZE, max_overflow=0)
+        engine = create_async_engine(
+            url, module=OneTripDriver(), pool_size=POOL_SIZE, max_overflow=0
+        )
         sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine

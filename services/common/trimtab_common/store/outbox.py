@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from trimtab_common.domain.records import OutboxEntry
 from trimtab_common.notify.events import Event, is_enabled
 from trimtab_common.runtime import failpoints
-from trimtab_common.store import tables
+from trimtab_common.store import look_up, tables
 from trimtab_common.store.query import MAX_IN
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Outbox:
         rows, self._unwritten = self._unwritten, []
         if rows:
             failpoints.reach("store.outbox.add")
-            await self._session.execute(sa.insert(_T), rows)
+            await self._session.execute(look_up.insert_into(_T), rows)
 
     async def add(
         self,

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from trimtab_common.domain import lifecycle
 from trimtab_common.domain.lifecycle import Actor, PlanState
 from trimtab_common.domain.records import ActionPlan, EfficacyIndicator
-from trimtab_common.store import shapes, tables
+from trimtab_common.store import look_up, shapes, tables
+from trimtab_common.store.look_up import By
 from trimtab_common.store.stateful_table import StatefulTable
 
 if TYPE_CHECKING:
@@ -99,8 +100,8 @@ class PlanTable(StatefulTable[ActionPlan]):
 
     async def without_indicators(self, key: int) -> ActionPlan:
         """By id, whatever its state, in one statement. NotFound."""
-        statement = self.shape.select_any().where(self.shape.table.c.id == key)
-        row = (await self._session.execute(statement)).mappings().first()
+        statement = look_up.any_row(self.shape, By.ID)
+        row = (await self._session.execute(statement, {look_up.KEY: key})).mappings().first()
         if row is None:
             raise self._not_found(str(key))
         return self.shape.build(dict(row))
@@ -119,7 +120,7 @@ class PlanTable(StatefulTable[ActionPlan]):
 
         They are hidden with the plan; `Store.sweep` finishes what a crash left.
         """
-        plan = await self._first(self._key_is(uuid))
+        plan = await self._find(uuid)
         await super().soft_delete(uuid, actor=actor)
         if plan is None:
             return

@@ -92,9 +92,9 @@ def can_be_stored(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def names_equal(column: _Column, name: str) -> sa.ColumnElement[bool]:
+def names_equal(column: _Column, name: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
     """Case-insensitive: the database folds both sides, so both fold alike (A-032)."""
-    return sa.func.lower(column) == sa.func.lower(sa.bindparam(None, name, sa.String))
+    return sa.func.lower(column) == sa.func.lower(name)
 
 
 def condition(shape: Shape[Any], key: str, value: Any) -> sa.ColumnElement[bool]:
@@ -107,7 +107,7 @@ def condition(shape: Shape[Any], key: str, value: Any) -> sa.ColumnElement[bool]
         text = str(value)
         if is_uuid(text):
             return uuid_column == text.lower()
-        return names_equal(name_column, text)
+        return names_equal(name_column, sa.bindparam(None, text, sa.String))
     column = shape.filter_column(name)
     if column is None:
         raise InvalidArgument(f"Unknown filter {name!r} for {shape.resource.plural}.")

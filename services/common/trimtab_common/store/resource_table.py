@@ -17,7 +17,9 @@ import sqlalchemy.exc as sa_exc
 
 from trimtab_common.domain.errors import AlreadyExists, Bug, Conflict, InvalidArgument, NotFound
 from trimtab_common.domain.records import Lease
+from trimtab_common.store import look_up
 from trimtab_common.store import query as queries
+from trimtab_common.store.look_up import By
 from trimtab_common.store.query import Marker, Query
 from trimtab_common.store.shapes import R, Shape
 
@@ -46,15 +48,13 @@ class ResourceTable(Generic[R]):
             raise self._not_found(ascii(text))
         table = self.shape.table
         if isinstance(ident, int) or text.isdecimal():
-            found = await self._first(table.c.id == _as_key(text), show_deleted=show_deleted)
+            found = await self._shown(By.ID, _as_key(text), show_deleted=show_deleted)
         elif queries.is_uuid(text) and "uuid" in table.c:
-            found = await self._first(table.c.uuid == text.lower(), show_deleted=show_deleted)
+            found = await self._shown(By.UUID, text.lower(), show_deleted=show_deleted)
         elif "name" in table.c:
             # The exact name has an index; only a look-up in another case reads further.
-            found = await self._first(table.c.name == text, show_deleted=show_deleted)
-            found = found or await self._first(
-                queries.names_equal(table.c.name, text), show_deleted=show_deleted
-            )
+            found = await self._shown(By.NAME, text, show_deleted=show_deleted)
+            found = found or await self._shown(By.FOLDED_NAME, text, show_deleted=show_deleted)
         else:
             found = None
         if found is None:
@@ -63,8 +63,7 @@ class ResourceTable(Generic[R]):
 
     async def by_id(self, key: int) -> R:
         """The row with this id whatever its state: deleted or not yet published. NotFound."""
-        statement = self.shape.select_any().where(self.shape.table.c.id == key)
-        records = await self._records(statement)
+        records = await self._records(look_up.any_row(self.shape, By.ID), key)
         if not records:
             raise self._not_found(str(key))
         return records[0]
@@ -115,7 +114,7 @@ class ResourceTable(Generic[R]):
         values.pop("id")
         values |= self._extra_on_insert()
         try:
-            result = await self._session.execute(sa.insert(self.shape.table).values(values))
+            result = await self._session.execute(look_up.insert_into(self.shape.table), values)
         except sa_exc.IntegrityError as error:
             raise self._integrity(error, values) from error
         stored = await self.by_id(_inserted_key(result))
@@ -162,8 +161,12 @@ class ResourceTable(Generic[R]):
 
     # -- for the subclasses ------------------------------------------------------------------
 
-    async def _records(self, statement: sa.Select[Any]) -> builtins.list[R]:
-        rows = (await self._session.execute(statement)).mappings()
+    async def _records(
+        self, statement: sa.Select[Any], key: int | str | None = None
+    ) -> builtins.list[R]:
+        """`key`: of a statement of `look_up`."""
+        values = None if key is None else {look_up.KEY: key}
+        rows = (await self._session.execute(statement, values)).mappings()
         return await self._completed([self.shape.build(dict(row)) for row in rows])
 
     async def _completed(self, records: builtins.list[R]) -> builtins.list[R]:
@@ -174,30 +177,31 @@ class ResourceTable(Generic[R]):
         """Hook: columns that records do not show."""
         return {}
 
-    async def _first(
-        self, where: sa.ColumnElement[bool], *, show_deleted: bool = False
-    ) -> R | None:
-        statement = self.shape.select().where(where)
-        if not show_deleted:
-            statement = self.shape.live(statement)
-        # Live rows first, the newest of the deleted ones next: one name, one answer.
-        table = self.shape.table
-        statement = statement.order_by(table.c.deleted, table.c.id).limit(1)
-        records = await self._records(statement)
+    async def _shown(self, by: By, key: int | str, *, show_deleted: bool = False) -> R | None:
+        statement = look_up.visible_row(self.shape, by, show_deleted=show_deleted)
+        records = await self._records(statement, key)
         return records[0] if records else None
 
+    async def _find(self, uuid: str) -> R | None:
+        """The live row."""
+        return await self._shown(*self._key(uuid))
+
     async def _after_write(self, uuid: str) -> R:
-        statement = self.shape.select_any().where(self._key_is(uuid))
-        return (await self._records(statement))[0]
+        by, key = self._key(uuid)
+        return (await self._records(look_up.any_row(self.shape, by), key))[0]
 
     def _row(self, record: R) -> dict[str, Any]:
         return truncated({name: getattr(record, name) for name in self.shape.columns})
 
+    def _key(self, uuid: str) -> tuple[By, int | str]:
+        """Services have no uuid: there it is the id."""
+        if "uuid" in self.shape.table.c:
+            return By.UUID, uuid
+        return By.ID, _as_key(str(uuid))
+
     def _key_is(self, uuid: str) -> sa.ColumnElement[bool]:
-        table = self.shape.table
-        if "uuid" in table.c:
-            return table.c.uuid == uuid
-        return table.c.id == _as_key(str(uuid))
+        by, key = self._key(uuid)
+        return self.shape.table.c[by] == key
 
     def _check_columns(self, changes: Mapping[str, Any]) -> None:
         wrong = [n for n in changes if n not in self.shape.columns or n in _UNTOUCHABLE]

@@ -37,10 +37,12 @@ class ServiceTable(ResourceTable[Service]):
                     await self._session.execute(sa.insert(_T).values(values))
             except sa_exc.IntegrityError:
                 await self._touch(name, host)  # its twin was first
-        found = await self._first(sa.and_(_T.c.name == name, _T.c.host == host))
-        if found is None:
+        found = await self._records(
+            self.shape.live(self.shape.select()).where(_T.c.name == name, _T.c.host == host)
+        )
+        if not found:
             raise self._not_found(name)
-        return found
+        return found[0]
 
     async def status_changed(self, service: Service, *, old_state: str, state: str) -> None:
         """Writes the service.update event; the monitor that saw the change calls it (A-117)."""

@@ -79,9 +79,11 @@ class Session:
         return self.options.now()
 
     async def execute(
-        self, statement: sa.Executable, rows: Sequence[dict[str, Any]] | None = None
+        self,
+        statement: sa.Executable,
+        rows: Sequence[dict[str, Any]] | dict[str, Any] | None = None,
     ) -> sa.CursorResult[Any]:
-        """Runs one statement; for the store's own tables, not for use cases."""
+        """Runs one statement, for each of `rows`; for the store's own tables, not for use cases."""
         if statement.is_dml and not self._writes:
             message = "A write inside store.read(), which would be rolled back silently"
             raise Bug(message)

@@ -20,7 +20,7 @@ R = TypeVar("R", bound=records.Stamped)
 Source = sa.FromClause
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shape(Generic[R]):
     """`noun`: the name in messages. `joined`: record attribute -> column of a joined table.
 

@@ -56,7 +56,7 @@ class StatefulTable(ResourceTable[R], Generic[R]):
         """
         self._check_columns(columns)
         await self._session.leases.check(fence)
-        before = await self._first(self._key_is(uuid))
+        before = await self._find(uuid)
         if before is None:
             raise self._not_found(uuid)
         old = state_of(before)
@@ -86,7 +86,7 @@ class StatefulTable(ResourceTable[R], Generic[R]):
             .values(columns)
         )
         if (await self._session.execute(statement)).rowcount != 1:
-            now = await self._first(self._key_is(uuid))
+            now = await self._find(uuid)
             if now is None:
                 raise self._not_found(uuid)
             old = state_of(now)
@@ -99,7 +99,7 @@ class StatefulTable(ResourceTable[R], Generic[R]):
 
     async def soft_delete(self, uuid: str, *, actor: Actor = Actor.API) -> None:
         """To DELETED and hidden; emits update, then delete (A-123). FailedPrecondition by state."""
-        before = await self._first(self._key_is(uuid))
+        before = await self._find(uuid)
         if before is None:
             raise self._not_found(uuid)
         old = state_of(before)
