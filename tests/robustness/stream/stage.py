@@ -29,7 +29,7 @@ from trimtab_cli.processes import Child
 from trimtab_common.store.migrate import upgrade
 
 HERE = Path(__file__).parent
-READY_S = 60.0
+READY_S = 240.0
 RING = 300
 """Deltas that the collector under test keeps: few, so that its log forgets all the time."""
 
