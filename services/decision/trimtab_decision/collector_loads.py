@@ -36,8 +36,8 @@ class Followed(Protocol):
     """The replica, as far as asking for more and waiting for it goes."""
 
     @property
-    def source(self) -> model_pb2_grpc.ModelServiceAsyncStub:
-        """The collector that it follows now: of several only this one helps."""
+    def sources(self) -> Sequence[model_pb2_grpc.ModelServiceAsyncStub]:
+        """All collectors, the one that it follows now first."""
         ...
 
     async def wait_until(self, reached: Callable[[Any], bool], timeout_s: float) -> None:
@@ -56,20 +56,34 @@ class CollectorLoads:
         request = model_pb2.LoadModelRequest(
             kind="compute", scope_json=json.dumps(list(scope), sort_keys=True) if scope else ""
         )
-        try:
-            answer = await self._replica.source.LoadModel(request, timeout=_READ_TIMEOUT_S)
-            epoch, revision = answer.position.epoch, int(answer.position.revision)
-            # revisions of two collectors never compare: what another one holds is taken as it is
-            await self._replica.wait_until(
-                lambda model: model.epoch != epoch or model.revision >= revision, _FOLLOW_TIMEOUT_S
-            )
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
-                raise InvalidArgument(error.details() or "collector refuses the scope") from error
-            problem = error.details() or error.code().name
-        except TimeoutError:
-            problem = f"its model was not here within {_FOLLOW_TIMEOUT_S:.0f} s"
-        else:
-            return ""
+        problem, follows_it = "", True
+        for source in self._replica.sources:
+            try:
+                answer = await source.LoadModel(request, timeout=_READ_TIMEOUT_S)
+                await self._shown(answer.position, follows_it=follows_it)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                    raise InvalidArgument(
+                        error.details() or "collector refuses the scope"
+                    ) from error
+                problem = error.details() or error.code().name
+                follows_it = False  # it goes over to the next one soon, too
+            except TimeoutError:
+                problem = f"its model was not here within {_FOLLOW_TIMEOUT_S:.0f} s"
+                break
+            else:
+                return ""
         log.warning("collector could not be asked to load", problem=problem)
         return f"Collector could not be asked to load this scope ({problem.rstrip('.')}): planned on what it holds."
+
+    async def _shown(self, position: model_pb2.Position, *, follows_it: bool) -> None:
+        """Returns when the replica shows this position. TimeoutError when it does not in time."""
+        epoch, revision = position.epoch, int(position.revision)
+
+        def reached(model: Any) -> bool:
+            if model.epoch == epoch:
+                return bool(model.revision >= revision)
+            # revisions of two collectors never compare: what another one holds is taken as it is
+            return follows_it
+
+        await self._replica.wait_until(reached, _FOLLOW_TIMEOUT_S)

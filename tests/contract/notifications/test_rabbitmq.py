@@ -176,6 +176,41 @@ async def test_a_queue_of_other_settings_is_made_anew(bus):
         assert collector.inbox.resyncs_asked == 1
 
 
+class Batches:
+    """Counts what is handed over at a time."""
+
+    def __init__(self):
+        self.sizes = []
+
+    def connected(self):
+        pass
+
+    def disconnected(self):
+        pass
+
+    def ask_resync(self):
+        pass
+
+    def receive(self, bodies):
+        self.sizes.append(len(list(bodies)))
+
+
+async def test_what_waits_in_a_long_queue_is_handed_over_many_at_a_time(bus):
+    """Each hand-over has all watchers written to: a collector that is behind would stay behind."""
+    settings = bus.settings()
+    async with Collector(settings):
+        pass  # makes the queue
+    await bus.publish(*(created(number) for number in range(1, 1001)))
+    batches = Batches()
+    running = asyncio.create_task(Consumer(settings, batches, SystemClock()).run())
+    try:
+        await eventually(lambda: sum(batches.sizes) == 1000, within_s=60)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert len(batches.sizes) <= 60, batches.sizes
+
+
 @pytest.mark.req("C-050")
 async def test_two_collectors_never_share_a_queue(bus):
     name = f"{bus.exchange}-same"

@@ -29,9 +29,14 @@ from trimtab_cli.processes import Child
 from trimtab_common.store.migrate import upgrade
 
 HERE = Path(__file__).parent
-READY_S = 60.0
+READY_S = 240.0
 RING = 300
 """Deltas that the collector under test keeps: few, so that its log forgets all the time."""
+
+POLL_S = 4
+"""Between two looks of the collector at the cloud. A poll tells of everything at once that changed since the
+last, in one revision, and the notifications of it that are still on their way are late: polls that come as often
+as notifications take to arrive leave nothing to stream."""
 
 
 class Stage:
@@ -165,7 +170,7 @@ async def staged(
         rabbit_url=rabbit_url,
         extra_config=f"""
 [collector]
-quiet_poll_interval = 1
+quiet_poll_interval = {POLL_S}
 delta_log_entries = {RING}
 notification_queue = stream-{folder.name}-{os.getpid()}
 """,

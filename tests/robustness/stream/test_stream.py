@@ -43,10 +43,13 @@ THROUGH_ENVOY = 5
 SLOW = 2
 REPLICAS = 2
 HOSTS, SERVERS = 60, 600
-BACK_WITHIN_S = 60.0
+BACK_WITHIN_S = 180.0
+"""A dead collector is noticed at once; one on a busy machine may take its time."""
+DEATHS_UNTIL = 0.7
+"""Only polls tell of hosts that die: the last one has to come before the end."""
 CUTS = [Cut.AGAIN] * 8 + [Cut.WIRE] * 4 + [Cut.BACK] * 3 + [Cut.MIDDLE] * 3 + [Cut.LATE] * 2
 
-pytestmark = pytest.mark.timeout(300 + SIZE.changes / 100)
+pytestmark = pytest.mark.timeout(900 + SIZE.changes / 50)
 
 
 class Ordeal:
@@ -82,7 +85,7 @@ class Ordeal:
             self._reader(f"replica-{n}", "replica_reader.py", addresses[n % 2])
             for n in range(REPLICAS)
         ]
-        await self.eventually(self.are_equal, 120)
+        await self.eventually(self.are_equal, 240)
         self.say("all watchers follow")
 
     def _reader(self, name: str, script: str, address: str) -> Path:
@@ -112,13 +115,13 @@ class Ordeal:
             if done * SIZE.disconnects > cut and self._cut_one():
                 cut += 1
                 continue
-            if done * 10 > died:
+            if min(done, DEATHS_UNTIL) * 10 > died:
                 await self.stage.ask(hosts_die=5)
                 died += 1
             if min(1, done) * SIZE.kills > len(figures.outages_s) + 0.5:
                 figures.sections.append(section.end(await self._kill_collector()))
                 section = _Start(self, self.progress.streamed)
-            assert time.monotonic() - began < 200 + SIZE.changes / 100, self.where()
+            assert time.monotonic() - began < 600 + SIZE.changes / 50, self.where()
             await asyncio.sleep(0.01)
         figures.changes = streamed
         figures.seconds = time.monotonic() - began

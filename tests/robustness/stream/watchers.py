@@ -20,7 +20,7 @@ METHOD = "/trimtab.model.v1.ModelService/WatchModel"
 HEARTBEAT_S = 1
 LATE_S = 6.0
 _CALL_S = 1800.0
-_AGAIN_AFTER_S = 0.3
+_AGAIN_AFTER_S = 0.5
 
 
 class Cut(StrEnum):

@@ -40,8 +40,8 @@ class Model:
 
 
 class FakeReplica:
-    def __init__(self, channel, model):
-        self.source = model_pb2_grpc.ModelServiceStub(channel)
+    def __init__(self, channel, model, *dead):
+        self.sources = [model_pb2_grpc.ModelServiceStub(found) for found in (*dead, channel)]
         self.model = model
         self.waited = []
 
@@ -83,6 +83,18 @@ async def test_the_scope_is_loaded_and_the_replica_waited_for(collector):
 async def test_revisions_of_another_collector_are_not_compared(collector, model, is_there):
     _, channel = collector
     problem = await CollectorLoads(FakeReplica(channel, model))([])
+    assert (problem == "") is is_there
+
+
+@pytest.mark.req("C-119")
+@pytest.mark.parametrize(("model", "is_there"), [(Model("e", 7), True), (Model("dead", 9), False)])
+async def test_the_next_collector_loads_when_the_first_is_away_and_is_waited_for(
+    collector, model, is_there
+):
+    models, channel = collector
+    async with grpc.aio.insecure_channel("127.0.0.1:1") as dead:
+        problem = await CollectorLoads(FakeReplica(channel, model, dead))(SCOPE)
+    assert len(models.asked) == 1
     assert (problem == "") is is_there
 
 

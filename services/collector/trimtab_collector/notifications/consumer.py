@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 PREFETCH = 200
 _BATCH = 50
+_IDLE_TURNS = 4
+"""Turns of the loop without a message after which the rest is not waited for: microseconds."""
 _CONNECT_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 2.0
 _STABLE_AFTER_S = 10.0
@@ -183,9 +185,7 @@ class Consumer:
 
     async def _hand_over(self, arrived: asyncio.Queue[AbstractIncomingMessage]) -> None:
         while True:
-            batch = [await arrived.get()]
-            while len(batch) < _BATCH and not arrived.empty():
-                batch.append(arrived.get_nowait())
+            batch = await _gathered(arrived)
             # Acknowledged first: what cannot be handled must not come again and again. Should this
             # process die now, its successor reads the cloud in full anyway.
             await batch[-1].ack(multiple=True)
@@ -210,6 +210,25 @@ class Consumer:
         log.warning("too far behind, the cloud is to be read in full", waiting=depth)
         await queue.purge()
         return True
+
+
+async def _gathered(
+    arrived: asyncio.Queue[AbstractIncomingMessage],
+) -> list[AbstractIncomingMessage]:
+    """The next messages, as many as are on their way now, up to a bound.
+
+    The driver takes in a few with each turn of the loop. Who hands over what one turn brought has the
+    watchers woken, and each written to, for every few of a long queue.
+    """
+    batch, idle = [await arrived.get()], 0
+    while len(batch) < _BATCH and idle < _IDLE_TURNS:
+        if arrived.empty():
+            idle += 1
+            await asyncio.sleep(0)
+        else:
+            idle = 0
+            batch.append(arrived.get_nowait())
+    return batch
 
 
 async def _first_end(*works: Awaitable[object]) -> None:

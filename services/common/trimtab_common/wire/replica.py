@@ -93,9 +93,9 @@ class Replica(ABC, Generic[M]):
         self.snapshots_taken = 0
 
     @property
-    def source(self) -> model_pb2_grpc.ModelServiceAsyncStub:
-        """The collector that is followed now."""
-        return self._stubs[self._at]
+    def sources(self) -> Sequence[model_pb2_grpc.ModelServiceAsyncStub]:
+        """All collectors, the one that is followed now first."""
+        return (*self._stubs[self._at :], *self._stubs[: self._at])
 
     @property
     def ready(self) -> bool:
