@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -33,10 +33,14 @@ class Answer:
     body: bytes
 
 
+Headers = Sequence[tuple[str, str]]
+"""Name and value; a name may come again."""
+
+
 class Door(Protocol):
     """One way into the API."""
 
-    async def ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer: ...
+    async def ask(self, method: str, path: str, headers: Headers, body: bytes) -> Answer: ...
 
 
 OWN_HEADERS = frozenset(
@@ -67,12 +71,12 @@ class HttpDoor:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+    async def ask(self, method: str, path: str, headers: Headers, body: bytes) -> Answer:
         url = httpx.URL(f"{self._client.base_url.scheme}://{self._client.base_url.netloc.decode()}")
         response = await self._client.request(
             method,
             url.copy_with(raw_path=path.encode()),
-            headers={**headers, "host": AUTHORITY},
+            headers=[*headers, ("host", AUTHORITY)],
             content=body,
         )
         return Answer(
@@ -88,10 +92,10 @@ class GrpcDoor:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = rest_pb2_grpc.WatcherRestStub(channel)
 
-    async def ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+    async def ask(self, method: str, path: str, headers: Headers, body: bytes) -> Answer:
         request = rest_pb2.RestRequest(body=httpbody_pb2.HttpBody(data=body))
         metadata = [
-            *((name.lower(), value) for name, value in headers.items()),
+            *((name.lower(), value) for name, value in headers),
             ("x-envoy-original-path", path),
             ("x-envoy-original-method", method),
             ("x-forwarded-proto", "http"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trimtab_api import idents, scopes
+from trimtab_api import idents, names, scopes
 from trimtab_api.conditions import Also, Guard, any_version, nothing_more
 from trimtab_api.ports import Deps
 from trimtab_common.domain.errors import Conflict, InvalidArgument, NotFound, UnknownReference
@@ -38,6 +38,7 @@ async def create(deps: Deps, draft: TemplateDraft, *, also: Also = nothing_more)
     goal_ident = draft.goal
     if goal_ident is None:
         raise InvalidArgument("An audit template needs a goal.")
+    names.checked(AUDIT_TEMPLATES, draft.name)
     scope = scopes.checked(draft.scope or [])
 
     async def work(session: Session) -> AuditTemplate:
@@ -84,6 +85,8 @@ async def update(
             for name in ("name", "description", "default_parameters")
             if name in changes
         }
+        if "name" in changes:
+            names.checked(AUDIT_TEMPLATES, changes["name"])
         if "scope" in changes:
             columns["scope"] = scopes.checked(changes["scope"])
         moves = bool({"goal", "strategy"} & set(changes))

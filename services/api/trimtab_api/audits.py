@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from trimtab_api import idents, scopes
+from trimtab_api import idents, names, scopes
 from trimtab_api.audit_templates import find_strategy, serving
 from trimtab_api.conditions import Also, Guard, any_version, nothing_more
 from trimtab_api.ports import Deps
@@ -21,7 +21,6 @@ from trimtab_common.runtime import failpoints
 from trimtab_common.store import Session
 
 Json = Any
-MAX_NAME_LENGTH = 63
 _TRIGGERED_IN = (AuditState.PENDING, AuditState.SUCCEEDED)
 
 
@@ -237,11 +236,9 @@ async def _strategy(
 def _name(given: str | None, source: Strategy | AuditTemplate | Goal, now: datetime) -> str:
     """The given name, or one from source and time, cut so that the time stays whole (A-055)."""
     if given:
-        if len(given) > MAX_NAME_LENGTH:
-            raise InvalidArgument(f"The name of an audit has at most {MAX_NAME_LENGTH} characters.")
-        return given
+        return names.checked(AUDITS, given)
     stamp = f"-{now.replace(tzinfo=None).isoformat()}"
-    return source.name[: MAX_NAME_LENGTH - len(stamp)] + stamp
+    return source.name[: (AUDITS.by_name["name"].max_length or 0) - len(stamp)] + stamp
 
 
 def _target_state(audit: Audit, wanted: Json) -> AuditState:
@@ -269,6 +266,8 @@ async def _columns(
         for name in ("name", "auto_trigger", "force", "start_time", "end_time")
         if name in changes
     }
+    if "name" in changes:
+        names.checked(AUDITS, changes["name"])
     if "start_time" in changes or "end_time" in changes:
         start = columns.get("start_time", audit.start_time)
         _check_window(start, columns.get("end_time", audit.end_time))

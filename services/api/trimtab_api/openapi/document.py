@@ -12,7 +12,7 @@ import orjson
 from trimtab_api import element_models
 from trimtab_api.openapi.schemas import UUID, class_name, components, reference
 from trimtab_api.rest import versions
-from trimtab_api.rest.paging import LISTING
+from trimtab_api.rest.paging import LISTING, takes_uuid
 from trimtab_api.rest.routes import IDENT, ROUTES, Route
 from trimtab_common.domain.resources import BY_PLURAL, Ident, Resource
 
@@ -146,7 +146,10 @@ def _listing(resource: Resource) -> list[Json]:
         raise LookupError(f"Say here what the parameters {sorted(missing)} are.")
     return [
         *(_query(name, schema) for name, schema in known.items()),
-        *(_query(name, {"type": "string"}) for name in resource.filters),
+        *(
+            _query(name, UUID if takes_uuid(resource, name) else {"type": "string"})
+            for name in resource.filters
+        ),
     ]
 
 

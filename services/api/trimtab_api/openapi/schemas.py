@@ -81,6 +81,8 @@ def given(field: Field) -> Schema:
         schema["type"] = [schema["type"], "integer"]
     if field.max_length is not None:
         schema["maxLength"] = field.max_length
+    if field.name == "name" and field.required:
+        schema["minLength"] = 1
     return _with_version(field, schema if field.required else _nullable(schema))
 
 

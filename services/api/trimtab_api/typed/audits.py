@@ -15,7 +15,6 @@ from trimtab_api.typed import etags, masks, once, pages, values
 from trimtab_api.typed.audit_watch import AuditWatch
 from trimtab_api.typed.gate import Context, Gate
 from trimtab_api.typed.watching import Watches
-from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.lifecycle import AuditState, AuditType
 from trimtab_common.domain.records import Audit
 from trimtab_common.domain.resources import AUDITS
@@ -175,9 +174,7 @@ def _change(given: audit_pb2.Audit, name: str) -> Any:
     if name in ("auto_trigger", "force"):
         return getattr(given, name)
     text: str = getattr(given, name)
-    if not text and name == "name":
-        raise InvalidArgument("name of an audit cannot be empty.")
-    return text or None
+    return text or None if name in AUDITS.removable else text
 
 
 def message(audit: Audit, expected_end_at: datetime | None = None) -> audit_pb2.Audit:

@@ -84,7 +84,10 @@ class Below(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One field. `since`: minor microversion that shows it; `max_length` in characters."""
+    """One field. `since`: minor microversion that shows it; `max_length` in characters.
+
+    `cut`: longer text is cut, not refused (A-131).
+    """
 
     name: str
     type: JsonType
@@ -99,6 +102,7 @@ class Field:
     removable: bool = False
     sortable: bool = True
     max_length: int | None = None
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
