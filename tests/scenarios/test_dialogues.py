@@ -10,6 +10,7 @@ A dialogue is data: what the record is given, then steps of request and expectat
       status: 201               fault: text in faultstring
       has: {member: value}      keys: [exact members] save: {name: path.to.member}
       sent: {header: value}     woken: [audit]        advance: seconds (before asking)
+      collector: down | empty | [models that it holds from now on]
       edge_answers: true        Envoy refuses this itself; its answer need not be the same bytes
 
 With `at: [versions]` a dialogue runs once at each; there `status: {0: 406, 3: 200}` means 200 from
@@ -172,6 +173,8 @@ async def run(dialogue: Dialogue, world: Any, door: Any, name: str) -> list[Any]
         world.collector.is_down = step.get("collector") == "down"
         if step.get("collector") == "empty":
             world.collector.model = None
+        if isinstance(step.get("collector"), list):
+            world.collector.holds = tuple(step["collector"])
         method, _, path = resolved(step["ask"], saved).partition(" ")
         headers = [
             (name.lower(), value)

@@ -39,7 +39,7 @@ async def create(deps: Deps, draft: TemplateDraft, *, also: Also = nothing_more)
     if goal_ident is None:
         raise InvalidArgument("An audit template needs a goal.")
     names.checked(AUDIT_TEMPLATES, draft.name)
-    scope = scopes.checked(draft.scope or [])
+    scope = scopes.checked(draft.scope or [], await scopes.declared(deps, draft.scope))
 
     async def work(session: Session) -> AuditTemplate:
         goal = await find_goal(session, goal_ident)
@@ -77,6 +77,8 @@ async def update(
     Conflict: goal or strategy change while default parameters are set and not changed too (A-047).
     """
 
+    declared = await scopes.declared(deps, changes.get("scope"))
+
     async def work(session: Session) -> AuditTemplate:
         template = await session.audit_templates.get(idents.parse(AUDIT_TEMPLATES, ident))
         guard(template)
@@ -88,7 +90,7 @@ async def update(
         if "name" in changes:
             names.checked(AUDIT_TEMPLATES, changes["name"])
         if "scope" in changes:
-            columns["scope"] = scopes.checked(changes["scope"])
+            columns["scope"] = scopes.checked(changes["scope"], declared)
         moves = bool({"goal", "strategy"} & set(changes))
         if moves or "default_parameters" in changes:
             columns |= await _references(session, template, changes, moves=moves)

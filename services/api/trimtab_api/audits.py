@@ -56,6 +56,7 @@ async def create(deps: Deps, draft: AuditDraft, *, also: Also = nothing_more) ->
     if audit_type is AuditType.ONESHOT and (draft.start_time or draft.end_time):
         raise InvalidArgument("Start or end time of audit must not be set for ONESHOT audits.")
     _check_window(draft.start_time, draft.end_time)
+    declared = await scopes.declared(deps, draft.scope, draft.audit_template_uuid)
 
     async def work(session: Session) -> Audit:
         template = await _template(session, draft.audit_template_uuid)
@@ -78,7 +79,7 @@ async def create(deps: Deps, draft: AuditDraft, *, also: Also = nothing_more) ->
                     **triggers.stored(started_by, audit_type),
                 },
                 interval=interval,
-                scope=scopes.checked(scope),
+                scope=scopes.checked(scope, declared),
                 auto_trigger=draft.auto_trigger,
                 force=draft.force,
                 start_time=draft.start_time,
@@ -104,6 +105,9 @@ async def update(
 
     InvalidArgument: a wrong value. TransitionNotAllowed: the state may not change so.
     """
+    if "scope" in changes:
+        declared = await scopes.declared(deps, changes["scope"])
+        changes = {**changes, "scope": scopes.checked(changes["scope"], declared)}
 
     async def work(session: Session) -> Audit:
         audit = await session.audits.get(idents.parse(AUDITS, ident))
@@ -263,7 +267,7 @@ async def _columns(
 ) -> dict[str, Json]:
     columns = {
         name: changes[name]
-        for name in ("name", "auto_trigger", "force", "start_time", "end_time")
+        for name in ("name", "auto_trigger", "force", "start_time", "end_time", "scope")
         if name in changes
     }
     if "name" in changes:
@@ -285,6 +289,4 @@ async def _columns(
             **parameters.checked(own, schema),
             **triggers.stored(started_by, audit.audit_type),
         }
-    if "scope" in changes:
-        columns["scope"] = scopes.checked(changes["scope"])
     return columns
