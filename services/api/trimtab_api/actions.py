@@ -40,9 +40,7 @@ async def skip(
         if state is None:
             return await _reword(session, action, message, text)
         is_skipped = action.state is ActionState.SKIPPED
-        if state != ActionState.SKIPPED or not (
-            is_skipped or action.state is ActionState.PENDING
-        ):
+        if state != ActionState.SKIPPED or not (is_skipped or action.state is ActionState.PENDING):
             raise Conflict(f"State transition not allowed: ({action.state} -> {state})")
         plan = await session.action_plans.get(action.action_plan_uuid)
         if plan.state not in OPEN_PLANS:

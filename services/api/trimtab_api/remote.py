@@ -134,7 +134,9 @@ class CollectorModels:
                 model_pb2.ListModelsRequest(), timeout=SCHEMAS_TIMEOUT_S
             )
         except grpc.aio.AioRpcError as error:
-            log.warning("scope schemas not known anew", error=_explained(error, "collector").message)
+            log.warning(
+                "scope schemas not known anew", error=_explained(error, "collector").message
+            )
             keep_s = SCHEMAS_RETRY_S
         else:
             self._schemas = {

@@ -34,7 +34,6 @@ class Collector(model_pb2_grpc.ModelServiceServicer):
             end = model_pb2.SnapshotEnd(position=snapshot_codec.position_of(snapshot))
             yield model_pb2.GetModelResponse(end=end)
 
-
     async def ListModels(self, request, context):  # noqa: ARG002, N802, named by the proto
         self.asked += 1
         if self.problem is not None:
