@@ -57,7 +57,7 @@ def named(number):
     return f"a{(number * 37) % 1000:04d}"
 
 
-async def make_goal(session, number):
+async def make_goal(_session, number):
     return records.Goal(
         uuid="",
         name=named(number),
@@ -113,7 +113,7 @@ async def make_action(session, number):
     )
 
 
-async def make_engine(session, number):
+async def make_engine(_session, number):
     return records.ScoringEngine(
         uuid="", name=named(number), description="", metainfo="", created_at=when(number)
     )

@@ -76,7 +76,6 @@ async def update(
 
     Conflict: goal or strategy change while default parameters are set and not changed too (A-047).
     """
-
     declared = await scopes.declared(deps, changes.get("scope"))
 
     async def work(session: Session) -> AuditTemplate:
