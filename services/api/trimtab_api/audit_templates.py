@@ -82,9 +82,7 @@ async def update(
         template = await session.audit_templates.get(idents.parse(AUDIT_TEMPLATES, ident))
         guard(template)
         columns = {
-            name: changes[name]
-            for name in ("name", "description", "default_parameters")
-            if name in changes
+            name: value for name, value in changes.items() if name not in ("goal", "strategy")
         }
         if "name" in changes:
             names.checked(AUDIT_TEMPLATES, changes["name"])

@@ -265,11 +265,7 @@ def refused(audit: Audit, wanted: Json) -> lifecycle.TransitionNotAllowed:
 async def _columns(
     deps: Deps, session: Session, audit: Audit, changes: Mapping[str, Json]
 ) -> dict[str, Json]:
-    columns = {
-        name: changes[name]
-        for name in ("name", "auto_trigger", "force", "start_time", "end_time", "scope")
-        if name in changes
-    }
+    columns = {name: value for name, value in changes.items() if name != "state"}
     if "name" in changes:
         names.checked(AUDITS, changes["name"])
     if "start_time" in changes or "end_time" in changes:

@@ -15,8 +15,6 @@ from trimtab_api.typed.gate import Context, Gate
 from trimtab_common.domain.records import AuditTemplate
 from trimtab_common.domain.resources import AUDIT_TEMPLATES
 
-CHANGEABLE = ("name", "goal", "strategy", "description", "scope", "default_parameters")
-
 
 class AuditTemplateService(audit_template_pb2_grpc.AuditTemplateServiceServicer):
     """Creates, shows, changes and deletes templates."""
@@ -80,7 +78,7 @@ class AuditTemplateService(audit_template_pb2_grpc.AuditTemplateServiceServicer)
         """Changes the fields of the mask."""
         await self._gate.check(context, "audit_template:update")
         given = request.audit_template
-        fields = masks.changed(given, request.update_mask, CHANGEABLE)
+        fields = masks.changed(given, request.update_mask, AUDIT_TEMPLATES.patchable)
         changes = {name: _change(given, name) for name in fields}
         guard = etags.guard(given.etag, context)
         return message(await audit_templates.update(self._deps, given.uuid, changes, guard=guard))

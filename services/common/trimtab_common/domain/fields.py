@@ -13,7 +13,8 @@ from enum import Enum, IntEnum, StrEnum
 class Since(IntEnum):
     """Minor versions of whole features; fields carry their own `since`.
 
-    Adding one raises MAX_MINOR, and docs/rest-api-history.md must tell what it brought.
+    The highest of all is `resources.MAX_MINOR`; docs/rest-api-history.md must tell what each
+    brought.
     """
 
     DATA_MODEL = 3
@@ -22,10 +23,6 @@ class Since(IntEnum):
     DATA_MODEL_EXTENDED = 6
     ROLLBACK = 8
     DATA_MODEL_KINDS = 8
-
-
-MAX_MINOR = int(max(Since))
-"""The highest microversion is 1.MAX_MINOR."""
 
 
 class JsonType(StrEnum):
