@@ -160,9 +160,8 @@ async def get_data_model(call: Call) -> RestResponse:
         return RestResponse(status=200, headers=(JSON,), chunks=chunks)
     if kind != "compute":
         raise NotFound(f"The data model {kind} could not be found.")
-    extended = call.minor >= Since.DATA_MODEL_EXTENDED
     snapshot = await data_model.of_audit(call.deps, audit)
-    chunks = await asyncio.to_thread(_data_model_body, snapshot, with_extended=extended)
+    chunks = await asyncio.to_thread(_data_model_body, snapshot, call.minor)
     return RestResponse(status=200, headers=(JSON,), chunks=chunks)
 
 
@@ -171,9 +170,15 @@ def _element_model_body(kind: str, snapshot: ElementSnapshot | None) -> tuple[by
     return render.chunked(element_models.body(kind, snapshot))
 
 
-def _data_model_body(snapshot: ComputeSnapshot | None, *, with_extended: bool) -> tuple[bytes, ...]:
+def _data_model_body(snapshot: ComputeSnapshot | None, minor: int) -> tuple[bytes, ...]:
     """In a thread: a row for each of 200,000 servers takes a second."""
-    return render.chunked(data_model.body(snapshot, with_extended=with_extended))
+    return render.chunked(
+        data_model.body(
+            snapshot,
+            with_extended=minor >= Since.DATA_MODEL_EXTENDED,
+            with_unmapped=minor >= Since.UNMAPPED_SERVERS,
+        )
+    )
 
 
 async def _created(call: Call, resource: Resource, record: Any) -> RestResponse:

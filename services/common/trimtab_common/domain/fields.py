@@ -23,6 +23,7 @@ class Since(IntEnum):
     DATA_MODEL_EXTENDED = 6
     ROLLBACK = 8
     DATA_MODEL_KINDS = 8
+    UNMAPPED_SERVERS = 8
 
 
 class JsonType(StrEnum):
