@@ -265,7 +265,8 @@ async def fill(store: Store, given: dict[str, Any]) -> None:
                 metainfo="{}",
             )
         )
-        await s.services.beat("watcher-applier", "alpha")
+        for name, host in (("watcher-applier", "alpha"), *given.get("services", ())):
+            await s.services.beat(name, host)
         await s.action_descriptions.sync({"nop": "Do nothing", "sleep": "Wait"})
         audits = {}
         for item in given.get("audits", ()):
