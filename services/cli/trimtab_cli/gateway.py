@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from trimtab_common.domain.resources import MAX_MINOR
+
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_STREAM_AGE_S = 3600
 STREAM_GRACE_S = 60
@@ -67,6 +69,9 @@ def render(settings: GatewaySettings) -> str:
         "max_stream_age_s": str(settings.max_stream_age_s + STREAM_GRACE_S),
         "error_400": "REPLY400",
         "error_413": "REPLY413",
+        "error_431": "REPLY431",
+        "min_version": "1.0",
+        "max_version": f"1.{MAX_MINOR}",
         "error_503": "REPLY503",
         "text_503": NOT_REACHABLE,
         "text_unchecked": NOT_CHECKED,
@@ -89,6 +94,7 @@ def render(settings: GatewaySettings) -> str:
             True,
         ),
         ("REPLY413", f"The request body is larger than {MAX_BODY_BYTES} bytes.", True),
+        ("REPLY431", "The headers are too large; there may be 100 of 60 KiB in all.", True),
         (
             "REPLY503",
             NOT_REACHABLE,
