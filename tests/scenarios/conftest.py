@@ -14,11 +14,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
-import httpx
 import pytest
-from grpc_health.v1 import health, health_pb2_grpc
-from rest_doors import DOORS, Door, Edge, HttpDoor, SwitchableApi, free_port, until_open
+from rest_doors import DOORS, Door, Edge, running_edge
 from rest_world import (
     START,
     FakeCollector,
@@ -31,13 +28,10 @@ from rest_world import (
     small_model,
 )
 
-from trimtab.rest.v1 import rest_pb2_grpc
 from trimtab_api.auth import DefaultPolicy, NoAuth
 from trimtab_api.ports import Deps
 from trimtab_api.rest import RestApi
-from trimtab_api.servicer import WatcherRest
 from trimtab_api.settings import ApiSettings
-from trimtab_cli import gateway
 from trimtab_common.runtime.clock import FakeClock
 from trimtab_common.store import open_store
 from trimtab_decision.rollback import Rollbacks
@@ -116,35 +110,8 @@ def make_world(empty_database, tmp_path) -> WorldFactory:
 
 @pytest.fixture
 async def edge(tmp_path) -> AsyncIterator[Edge]:
-    binary = gateway.envoy_binary()
-    if binary is None:
-        pytest.fail("Envoy is not installed: make setup")
-    switch = SwitchableApi()
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 16 * 1024 * 1024)])
-    rest_pb2_grpc.add_WatcherRestServicer_to_server(WatcherRest(switch), server)
-    health_servicer = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    api_port, port = server.add_insecure_port("127.0.0.1:0"), free_port()
-    await server.start()
-    settings = gateway.GatewaySettings(
-        port=port, admin_port=free_port(), api=f"127.0.0.1:{api_port}"
-    )
-    config = Path(tmp_path) / "envoy.json"
-    config.write_text(gateway.render(settings))
-    log = (Path(tmp_path) / "envoy.log").open("wb")
-    envoy = await asyncio.create_subprocess_exec(
-        binary, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "warn",
-        stdout=log, stderr=log,
-    )  # fmt: skip
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            await until_open(port)
-            yield Edge(door=HttpDoor(client), use=lambda api: setattr(switch, "api", api))
-    finally:
-        envoy.terminate()
-        await envoy.wait()
-        await server.stop(0)
-        log.close()
+    async with running_edge(Path(tmp_path)) as started:
+        yield started
 
 
 @pytest.fixture

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import grpc.aio
 import httpx
 from google.api import httpbody_pb2
+from grpc_health.v1 import health, health_pb2_grpc
 from rest_world import AUTHORITY, World
 
 from trimtab.rest.v1 import rest_pb2, rest_pb2_grpc
@@ -21,6 +24,7 @@ from trimtab_api.rest.faults import MethodNotAllowed, RouteNotFound
 from trimtab_api.rest.request import RestRequest, RestResponse, parse_target
 from trimtab_api.rest.routes import find
 from trimtab_api.servicer import WatcherRest
+from trimtab_cli import gateway
 from trimtab_common.runtime.errors import ErrorInterceptor
 
 
@@ -33,10 +37,14 @@ class Answer:
     body: bytes
 
 
+Headers = Sequence[tuple[str, str]]
+"""Name and value; a name may come again."""
+
+
 class Door(Protocol):
     """One way into the API."""
 
-    async def ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer: ...
+    async def ask(self, method: str, path: str, headers: Headers, body: bytes) -> Answer: ...
 
 
 OWN_HEADERS = frozenset(
@@ -67,12 +75,12 @@ class HttpDoor:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+    async def ask(self, method: str, path: str, headers: Headers, body: bytes) -> Answer:
         url = httpx.URL(f"{self._client.base_url.scheme}://{self._client.base_url.netloc.decode()}")
         response = await self._client.request(
             method,
             url.copy_with(raw_path=path.encode()),
-            headers={**headers, "host": AUTHORITY},
+            headers=[*headers, ("host", AUTHORITY)],
             content=body,
         )
         return Answer(
@@ -88,10 +96,10 @@ class GrpcDoor:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = rest_pb2_grpc.WatcherRestStub(channel)
 
-    async def ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+    async def ask(self, method: str, path: str, headers: Headers, body: bytes) -> Answer:
         request = rest_pb2.RestRequest(body=httpbody_pb2.HttpBody(data=body))
         metadata = [
-            *((name.lower(), value) for name, value in headers.items()),
+            *((name.lower(), value) for name, value in headers),
             ("x-envoy-original-path", path),
             ("x-envoy-original-method", method),
             ("x-forwarded-proto", "http"),
@@ -189,6 +197,50 @@ async def until_open(port: int, limit_s: float = 20) -> None:
             writer.close()
             await writer.wait_closed()
             return
+
+
+@asynccontextmanager
+async def running_edge(
+    folder: Path, *, cert_file: str = "", key_file: str = ""
+) -> AsyncIterator[Edge]:
+    """Envoy with the configuration of the real edge; with a certificate it speaks TLS."""
+    binary = gateway.envoy_binary()
+    assert binary is not None, "Envoy is not installed: make setup"
+    switch = SwitchableApi()
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 16 * 1024 * 1024)])
+    rest_pb2_grpc.add_WatcherRestServicer_to_server(WatcherRest(switch), server)
+    health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
+    api_port, port = server.add_insecure_port("127.0.0.1:0"), free_port()
+    await server.start()
+    settings = gateway.GatewaySettings(
+        port=port,
+        admin_port=free_port(),
+        api=f"127.0.0.1:{api_port}",
+        cert_file=cert_file,
+        key_file=key_file,
+    )
+    config = folder / "envoy.json"
+    config.write_text(gateway.render(settings))
+    log = (folder / "envoy.log").open("wb")
+    envoy = await asyncio.create_subprocess_exec(
+        binary, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "warn",
+        stdout=log, stderr=log,
+    )  # fmt: skip
+    trusted: ssl.SSLContext | bool = True
+    if cert_file:
+        trusted = ssl.create_default_context(cafile=cert_file)
+    scheme = "https" if cert_file else "http"
+    try:
+        async with httpx.AsyncClient(
+            base_url=f"{scheme}://127.0.0.1:{port}", timeout=20, verify=trusted
+        ) as client:
+            await until_open(port)
+            yield Edge(door=HttpDoor(client), use=lambda api: setattr(switch, "api", api))
+    finally:
+        envoy.terminate()
+        await envoy.wait()
+        await server.stop(0)
+        log.close()
 
 
 DOORS: dict[str, Callable[[World], AbstractAsyncContextManager[Door]]] = {

@@ -13,6 +13,7 @@ import numpy as np
 from trimtab_api.auth import Identity, NoAuth
 from trimtab_api.ports import Deps, ModelStatus, RolledBack, StrategyRequirement
 from trimtab_api.rest import RestApi
+from trimtab_api.scopes import SCHEMAS
 from trimtab_common.domain import element_scope, elements, records
 from trimtab_common.domain.baremetal import BaremetalNodeRow, PowerState
 from trimtab_common.domain.errors import Unauthenticated, Unavailable
@@ -128,6 +129,7 @@ class FakeCollector:
     """Gives the model it holds, or does not answer."""
 
     model: ComputeSnapshot | None = None
+    holds: tuple[str, ...] = ("compute", "storage", "baremetal")
     is_down: bool = False
 
     async def statuses(self) -> list[ModelStatus]:
@@ -144,6 +146,9 @@ class FakeCollector:
                 stale_reason="",
             )
         ]
+
+    async def scope_schemas(self) -> dict[str, Any]:
+        return {} if self.is_down else {kind: SCHEMAS[kind] for kind in self.holds}
 
     async def compute(self) -> ComputeSnapshot | None:
         if self.is_down:
@@ -260,7 +265,8 @@ async def fill(store: Store, given: dict[str, Any]) -> None:
                 metainfo="{}",
             )
         )
-        await s.services.beat("watcher-applier", "alpha")
+        for name, host in (("watcher-applier", "alpha"), *given.get("services", ())):
+            await s.services.beat(name, host)
         await s.action_descriptions.sync({"nop": "Do nothing", "sleep": "Wait"})
         audits = {}
         for item in given.get("audits", ()):

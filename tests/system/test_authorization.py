@@ -1,48 +1,31 @@
 """Who may do what, at every door: the reviewed table against the living system.
 
-Rows are found, not listed: each route of the REST API, each RPC in the descriptors and each path that
-the edge transcodes. One without a row fails. TRIMTAB_REMAKE=1 writes the table anew, for review.
+Rows are found, not listed (`authorization_rows`): each route of the REST API, each RPC of the protos and
+each path that the edge transcodes. One without a row fails. TRIMTAB_REMAKE=1 writes the table anew, for review.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import httpx
 import pytest
-from google.api import annotations_pb2
+from authorization_rows import TABLE, methods, rows, written
 from google.protobuf import message_factory
 
-from inference import grpc_service_pb2
-from trimtab.applier.v1 import applier_pb2
-from trimtab.audit.v1 import audit_pb2, audit_template_pb2
-from trimtab.catalog.v1 import catalog_pb2
-from trimtab.decision.v1 import decision_pb2
-from trimtab.model.v1 import metrics_pb2, model_pb2
-from trimtab.ops.v1 import ops_pb2
-from trimtab.plan.v1 import plan_pb2
-from trimtab.rest.v1 import rest_pb2
-from trimtab.scoring.v1 import scoring_pb2
-from trimtab_api.rest.routes import IDENT, ROUTES
 from trimtab_cli import ports
 from trimtab_cli.configuration import SystemSpec
 from trimtab_cli.system import running
 
-TABLE = Path(__file__).parents[1] / "golden" / "authorization.txt"
 WHO = ("no-token", "expired", "reader", "member", "admin", "service")
 USERS = {"reader": "reader", "member": "member", "admin": "admin", "service": "aodh"}
 NOBODY = "99999999-9999-4999-8999-999999999999"
 TOKEN_LIFE_S = 60
 FRESH_S = 25
-FILES = (
-    *(audit_pb2, audit_template_pb2, catalog_pb2, decision_pb2, metrics_pb2, model_pb2, ops_pb2),
-    *(plan_pb2, rest_pb2, scoring_pb2, applier_pb2, grpc_service_pb2),
-)
 PASSED, CLOSED = "pass", "closed"
 GRPC_CELLS = {
     grpc.StatusCode.UNAUTHENTICATED: "401",
@@ -56,42 +39,6 @@ HEADER = """\
 # made by TRIMTAB_REMAKE=1. Read each changed line before you commit it.
 # REST's own RPCs are for the transcoder: called by gRPC they know no path and answer the version document.
 """
-
-
-def services():
-    for module in FILES:
-        yield from module.DESCRIPTOR.services_by_name.values()
-
-
-def methods():
-    for service in services():
-        yield from service.methods
-
-
-def rest_rows() -> Iterator[tuple[str, str]]:
-    yield "GET", "/"
-    yield "GET", "/trimtab/v1/openapi.json"
-    for route in ROUTES:
-        yield route.method, "/".join(("", "v1", *route.path)).replace(IDENT, "{ident}")
-
-
-def transcoded_rows() -> Iterator[tuple[str, str]]:
-    for method in methods():
-        if method.containing_service.full_name.startswith("trimtab.rest."):
-            continue
-        rule = method.GetOptions().Extensions[annotations_pb2.http]
-        verb = rule.WhichOneof("pattern")
-        if verb:
-            yield verb.upper(), getattr(rule, verb)
-
-
-def rows() -> list[tuple[str, str, str]]:
-    """(door, method or -, path or RPC)."""
-    return [
-        *(("rest", *row) for row in rest_rows()),
-        *(("http", *row) for row in transcoded_rows()),
-        *(("grpc", "-", f"{m.containing_service.full_name}/{m.name}") for m in methods()),
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -193,15 +140,6 @@ def row_text(row: tuple[str, str, str], cells: list[str]) -> str:
     return f"{door:<5} {method:<7} {path:<64} {values}"
 
 
-def written() -> dict[tuple[str, str, str], list[str]]:
-    found = {}
-    for line in TABLE.read_text().splitlines():
-        if line and not line.startswith(("#", "door")):
-            door, method, path, *cells = line.split()
-            found[door, method, path] = cells
-    return found
-
-
 @pytest.fixture(scope="module")
 def living(guarded) -> dict[tuple[str, str, str], list[str]]:
     """The whole table as the system answers now."""
@@ -252,7 +190,7 @@ def test_everybody_gets_at_every_door_what_the_table_says(living):
         heading = row_text(("door", "method", "path"), list(WHO))
         lines = [row_text(row, cells) for row, cells in living.items()]
         TABLE.write_text(HEADER + "\n".join((heading, *lines)) + "\n")
-    table = written()
+    table = written(TABLE.read_text())
     assert table.keys() - living.keys() == set(), "rows of doors that are gone"
     assert living.keys() - table.keys() == set(), "doors without a row"
     differing = {row: (table[row], cells) for row, cells in living.items() if table[row] != cells}
@@ -262,7 +200,7 @@ def test_everybody_gets_at_every_door_what_the_table_says(living):
 @pytest.mark.req("A-034")
 def test_the_table_lets_only_operators_in_but_for_what_it_names():
     public = {"GET /", "GET /trimtab/v1/openapi.json"}
-    for (door, method, path), cells in written().items():
+    for (door, method, path), cells in written(TABLE.read_text()).items():
         name = f"{method} {path}"
         if name in public or path.startswith("trimtab.rest.v1."):
             assert set(cells) == {PASSED}, name

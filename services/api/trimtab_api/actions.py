@@ -39,13 +39,14 @@ async def skip(
         guard(action)
         if state is None:
             return await _reword(session, action, message, text)
+        is_skipped = action.state is ActionState.SKIPPED
+        if state != ActionState.SKIPPED or not (is_skipped or action.state is ActionState.PENDING):
+            raise Conflict(f"State transition not allowed: ({action.state} -> {state})")
         plan = await session.action_plans.get(action.action_plan_uuid)
         if plan.state not in OPEN_PLANS:
             raise Conflict(f"State update not allowed for actionplan state: {plan.state}")
-        if action.state is ActionState.SKIPPED and state == ActionState.SKIPPED:
+        if is_skipped:
             return await _reword(session, action, message, text)
-        if (action.state, state) != (ActionState.PENDING, ActionState.SKIPPED):
-            raise Conflict(f"State transition not allowed: ({action.state} -> {state})")
         return await session.actions.transition(
             action.uuid,
             to=ActionState.SKIPPED,

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from trimtab_api import authz
 from trimtab_api.rest import RestApi, RestRequest
+from trimtab_api.rest.request import folded
 from trimtab_api.typed.gate import Gate
 
 
@@ -47,7 +48,7 @@ class _Door:
             RestRequest(
                 method=request.method,
                 raw_path=_raw_path(scope),
-                headers=dict(request.headers),
+                headers=folded(request.headers.items()),
                 body=await self._body(request),
                 origin=self._origin(request),
             )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trimtab_api import idents, scopes
+from trimtab_api import idents, names, scopes
 from trimtab_api.conditions import Also, Guard, any_version, nothing_more
 from trimtab_api.ports import Deps
 from trimtab_common.domain.errors import Conflict, InvalidArgument, NotFound, UnknownReference
@@ -38,7 +38,8 @@ async def create(deps: Deps, draft: TemplateDraft, *, also: Also = nothing_more)
     goal_ident = draft.goal
     if goal_ident is None:
         raise InvalidArgument("An audit template needs a goal.")
-    scope = scopes.checked(draft.scope or [])
+    names.checked(AUDIT_TEMPLATES, draft.name)
+    scope = scopes.checked(draft.scope or [], await scopes.declared(deps, draft.scope))
 
     async def work(session: Session) -> AuditTemplate:
         goal = await find_goal(session, goal_ident)
@@ -75,17 +76,18 @@ async def update(
 
     Conflict: goal or strategy change while default parameters are set and not changed too (A-047).
     """
+    declared = await scopes.declared(deps, changes.get("scope"))
 
     async def work(session: Session) -> AuditTemplate:
         template = await session.audit_templates.get(idents.parse(AUDIT_TEMPLATES, ident))
         guard(template)
         columns = {
-            name: changes[name]
-            for name in ("name", "description", "default_parameters")
-            if name in changes
+            name: value for name, value in changes.items() if name not in ("goal", "strategy")
         }
+        if "name" in changes:
+            names.checked(AUDIT_TEMPLATES, changes["name"])
         if "scope" in changes:
-            columns["scope"] = scopes.checked(changes["scope"])
+            columns["scope"] = scopes.checked(changes["scope"], declared)
         moves = bool({"goal", "strategy"} & set(changes))
         if moves or "default_parameters" in changes:
             columns |= await _references(session, template, changes, moves=moves)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from trimtab_api import idents, scopes
+from trimtab_api import idents, names, scopes
 from trimtab_api.audit_templates import find_strategy, serving
 from trimtab_api.conditions import Also, Guard, any_version, nothing_more
 from trimtab_api.ports import Deps
@@ -21,7 +21,6 @@ from trimtab_common.runtime import failpoints
 from trimtab_common.store import Session
 
 Json = Any
-MAX_NAME_LENGTH = 63
 _TRIGGERED_IN = (AuditState.PENDING, AuditState.SUCCEEDED)
 
 
@@ -57,6 +56,7 @@ async def create(deps: Deps, draft: AuditDraft, *, also: Also = nothing_more) ->
     if audit_type is AuditType.ONESHOT and (draft.start_time or draft.end_time):
         raise InvalidArgument("Start or end time of audit must not be set for ONESHOT audits.")
     _check_window(draft.start_time, draft.end_time)
+    declared = await scopes.declared(deps, draft.scope, draft.audit_template_uuid)
 
     async def work(session: Session) -> Audit:
         template = await _template(session, draft.audit_template_uuid)
@@ -79,7 +79,7 @@ async def create(deps: Deps, draft: AuditDraft, *, also: Also = nothing_more) ->
                     **triggers.stored(started_by, audit_type),
                 },
                 interval=interval,
-                scope=scopes.checked(scope),
+                scope=scopes.checked(scope, declared),
                 auto_trigger=draft.auto_trigger,
                 force=draft.force,
                 start_time=draft.start_time,
@@ -105,6 +105,9 @@ async def update(
 
     InvalidArgument: a wrong value. TransitionNotAllowed: the state may not change so.
     """
+    if "scope" in changes:
+        declared = await scopes.declared(deps, changes["scope"])
+        changes = {**changes, "scope": scopes.checked(changes["scope"], declared)}
 
     async def work(session: Session) -> Audit:
         audit = await session.audits.get(idents.parse(AUDITS, ident))
@@ -237,11 +240,9 @@ async def _strategy(
 def _name(given: str | None, source: Strategy | AuditTemplate | Goal, now: datetime) -> str:
     """The given name, or one from source and time, cut so that the time stays whole (A-055)."""
     if given:
-        if len(given) > MAX_NAME_LENGTH:
-            raise InvalidArgument(f"The name of an audit has at most {MAX_NAME_LENGTH} characters.")
-        return given
+        return names.checked(AUDITS, given)
     stamp = f"-{now.replace(tzinfo=None).isoformat()}"
-    return source.name[: MAX_NAME_LENGTH - len(stamp)] + stamp
+    return source.name[: (AUDITS.by_name["name"].max_length or 0) - len(stamp)] + stamp
 
 
 def _target_state(audit: Audit, wanted: Json) -> AuditState:
@@ -264,11 +265,9 @@ def refused(audit: Audit, wanted: Json) -> lifecycle.TransitionNotAllowed:
 async def _columns(
     deps: Deps, session: Session, audit: Audit, changes: Mapping[str, Json]
 ) -> dict[str, Json]:
-    columns = {
-        name: changes[name]
-        for name in ("name", "auto_trigger", "force", "start_time", "end_time")
-        if name in changes
-    }
+    columns = {name: value for name, value in changes.items() if name != "state"}
+    if "name" in changes:
+        names.checked(AUDITS, changes["name"])
     if "start_time" in changes or "end_time" in changes:
         start = columns.get("start_time", audit.start_time)
         _check_window(start, columns.get("end_time", audit.end_time))
@@ -286,6 +285,4 @@ async def _columns(
             **parameters.checked(own, schema),
             **triggers.stored(started_by, audit.audit_type),
         }
-    if "scope" in changes:
-        columns["scope"] = scopes.checked(changes["scope"])
     return columns

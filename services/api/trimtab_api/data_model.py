@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -39,23 +39,31 @@ async def scope_of(deps: Deps, audit: str | None) -> list[Json]:
             raise InvalidArgument(f"Audit {audit} could not be found.") from None
 
 
-def body(snapshot: ComputeSnapshot | None, *, with_extended: bool) -> bytes:
-    """The answer of GET /v1/data_model. `with_extended`: the fields of microversion 1.6.
+def body(
+    snapshot: ComputeSnapshot | None, *, with_extended: bool, with_unmapped: bool = False
+) -> bytes:
+    """The answer of GET /v1/data_model.
 
-    20,000 servers are 14 MB: each row is encoded by itself and joined with its node's fields,
-    which are encoded once.
+    `with_extended`: the fields of microversion 1.6; `with_unmapped`: the servers on no known host,
+    beside the rows, where older clients do not look (C-113). 20,000 servers are 14 MB: each row is
+    encoded by itself and joined with its node's fields, which are encoded once.
     """
-    found = () if snapshot is None else _rows(snapshot, with_extended=with_extended)
-    return b'{"context":[' + b",".join(found) + b"]}"
+    rows: Iterable[bytes] = ()
+    unmapped: Iterable[bytes] = ()
+    if snapshot is not None:
+        servers = _encoded_servers(snapshot, with_extended=with_extended)
+        rows = _rows(snapshot, servers)
+        unmapped = (servers[index] for index in (snapshot.server_host < 0).nonzero()[0].tolist())
+    beside = b',"unmapped_servers":[' + b",".join(unmapped) + b"]" if with_unmapped else b""
+    return b'{"context":[' + b",".join(rows) + b"]" + beside + b"}"
 
 
-def _rows(snapshot: ComputeSnapshot, *, with_extended: bool) -> Iterator[bytes]:
+def _rows(snapshot: ComputeSnapshot, encoded: Sequence[bytes]) -> Iterator[bytes]:
     """Ordered by node uuid, then server uuid; a node without servers is one row (A-071).
 
     Servers on no known host have no row.
     """
     servers_of = _servers_by_host(snapshot)
-    encoded = _encoded_servers(snapshot, with_extended=with_extended)
     for host in sorted(range(snapshot.n_hosts), key=snapshot.host_uuid.__getitem__):
         node = orjson.dumps(_node(snapshot, host))
         servers = servers_of.get(host, ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -89,6 +89,13 @@ class Models(Protocol):
 
     async def statuses(self) -> Sequence[ModelStatus]:
         """Every model; Unavailable when collector does not answer."""
+        ...
+
+    async def scope_schemas(self) -> Mapping[str, Any]:
+        """Model -> JSON schema of its scope, as collector's plug-ins declare it.
+
+        What it said last when it does not answer; empty before its first answer.
+        """
         ...
 
     async def compute(self) -> ComputeSnapshot | None:

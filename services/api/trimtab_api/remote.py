@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import grpc.aio
 import orjson
+import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from trimtab.decision.v1 import decision_pb2, decision_pb2_grpc
@@ -27,9 +30,13 @@ from trimtab_common.runtime.errors import from_rpc_error
 from trimtab_common.wire.element_codec import elements_of
 from trimtab_common.wire.snapshot_codec import SnapshotReader
 
+log = structlog.get_logger(__name__)
 STATE_TIMEOUT_S = 20.0
 ROLLBACK_TIMEOUT_S = 30.0
 MODEL_TIMEOUT_S = 30.0
+SCHEMAS_TIMEOUT_S = 2.0
+SCHEMAS_KEPT_S = 60.0
+SCHEMAS_RETRY_S = 5.0
 
 
 class DecisionStates:
@@ -88,8 +95,13 @@ class DecisionRollbacks:
 class CollectorModels:
     """Reads models from collector; see `ports.Models`."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._stub: model_pb2_grpc.ModelServiceAsyncStub = model_pb2_grpc.ModelServiceStub(channel)
+        self._monotonic = monotonic
+        self._schemas: Mapping[str, Any] = {}
+        self._schemas_until = -math.inf
 
     async def statuses(self) -> Sequence[ModelStatus]:
         """Every model; Unavailable when collector does not answer."""
@@ -111,6 +123,29 @@ class CollectorModels:
             )
             for model in answer.models
         ]
+
+    async def scope_schemas(self) -> Mapping[str, Any]:
+        """What collector said within the last minute; what it said last while it is silent."""
+        if self._monotonic() < self._schemas_until:
+            return self._schemas
+        keep_s = SCHEMAS_KEPT_S
+        try:
+            answer = await self._stub.ListModels(
+                model_pb2.ListModelsRequest(), timeout=SCHEMAS_TIMEOUT_S
+            )
+        except grpc.aio.AioRpcError as error:
+            log.warning(
+                "scope schemas not known anew", error=_explained(error, "collector").message
+            )
+            keep_s = SCHEMAS_RETRY_S
+        else:
+            self._schemas = {
+                model.kind: orjson.loads(model.scope_schema_json)
+                for model in answer.models
+                if model.scope_schema_json
+            }
+        self._schemas_until = self._monotonic() + keep_s
+        return self._schemas
 
     async def compute(self) -> ComputeSnapshot | None:
         """None when no model was built yet; Unavailable when collector does not answer."""

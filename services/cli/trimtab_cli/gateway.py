@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import yaml
+
+from trimtab_common.domain.resources import MAX_MINOR
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_STREAM_AGE_S = 3600
@@ -25,6 +28,7 @@ class GatewaySettings:
     """Where the edge listens and where it sends what. Addresses are host:port.
 
     other_collectors: asked, in this order, while the ones before do not answer.
+    It speaks TLS when there is a `cert_file`; with a `ca_file` clients need certificates too.
     """
 
     bind: str = "127.0.0.1"
@@ -36,6 +40,9 @@ class GatewaySettings:
     other_collectors: tuple[str, ...] = ()
     scoring: str = "127.0.0.1:9328"
     max_stream_age_s: int = MAX_STREAM_AGE_S
+    cert_file: str = ""
+    key_file: str = ""
+    ca_file: str = ""
 
 
 def refusal(faultstring: str, *, client: bool) -> str:
@@ -62,6 +69,9 @@ def render(settings: GatewaySettings) -> str:
         "max_stream_age_s": str(settings.max_stream_age_s + STREAM_GRACE_S),
         "error_400": "REPLY400",
         "error_413": "REPLY413",
+        "error_431": "REPLY431",
+        "min_version": "1.0",
+        "max_version": f"1.{MAX_MINOR}",
         "error_503": "REPLY503",
         "text_503": NOT_REACHABLE,
         "text_unchecked": NOT_CHECKED,
@@ -72,7 +82,11 @@ def render(settings: GatewaySettings) -> str:
     for name in ("api", "api_http", "scoring"):
         host, _, port = str(getattr(settings, name)).rpartition(":")
         fields |= {f"{name}_host": host, f"{name}_port": port}
-    document = json.dumps(yaml.safe_load(template.substitute(fields)), indent=1)
+    bootstrap = yaml.safe_load(template.substitute(fields))
+    if settings.cert_file:
+        listener = bootstrap["static_resources"]["listeners"][0]
+        listener["filter_chains"][0]["transport_socket"] = _tls(settings)
+    document = json.dumps(bootstrap, indent=1)
     for mark, text, client in (
         (
             "REPLY400",
@@ -80,6 +94,7 @@ def render(settings: GatewaySettings) -> str:
             True,
         ),
         ("REPLY413", f"The request body is larger than {MAX_BODY_BYTES} bytes.", True),
+        ("REPLY431", "The headers are too large; there may be 100 of 60 KiB in all.", True),
         (
             "REPLY503",
             NOT_REACHABLE,
@@ -100,6 +115,30 @@ def _endpoint(address: str, priority: int) -> dict[str, object]:
     host, _, port = address.rpartition(":")
     where = {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
     return {"priority": priority, "lb_endpoints": [{"endpoint": {"address": where}}]}
+
+
+def _tls(settings: GatewaySettings) -> dict[str, Any]:
+    common: dict[str, Any] = {
+        "alpn_protocols": ["h2", "http/1.1"],
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+        "tls_certificates": [
+            {
+                "certificate_chain": {"filename": settings.cert_file},
+                "private_key": {"filename": settings.key_file},
+            }
+        ],
+    }
+    if settings.ca_file:
+        common["validation_context"] = {"trusted_ca": {"filename": settings.ca_file}}
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/"
+            "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "require_client_certificate": bool(settings.ca_file),
+            "common_tls_context": common,
+        },
+    }
 
 
 def envoy_binary() -> Path | None:

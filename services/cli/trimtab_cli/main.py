@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from trimtab_cli import (
     databases,
     documents,
     gateway,
+    gateway_settings,
     metrics,
     models,
     plans,
@@ -185,8 +187,15 @@ def demo(*, hosts: int, servers: int, seed: int, base_port: int, fakecloud_port:
 
 
 @main.command("gateway")
-@click.option("--bind", default="127.0.0.1", show_default=True)
-@click.option("--port", default=DEFAULT_BASE, show_default=True)
+@click.option(
+    "--config-file",
+    "config_files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Operators' file: [api] host, port and enable_ssl_api, and the files of [ssl].",
+)
+@click.option("--bind", help="Instead of [api] host.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Instead of [api] port.  [default: 9322]")
 @click.option("--api", default="127.0.0.1:9324", show_default=True)
 @click.option("--api-http", default="127.0.0.1:9323", show_default=True)
 @click.option("--collector", default="127.0.0.1:9325", show_default=True)
@@ -197,9 +206,14 @@ def demo(*, hosts: int, servers: int, seed: int, base_port: int, fakecloud_port:
     help="One more of the same cloud, asked while those before do not answer.",
 )
 @click.option("--scoring", default="127.0.0.1:9328", show_default=True)
-def render_gateway(**fields: Any) -> None:
+def render_gateway(*, config_files: tuple[Path, ...], **fields: Any) -> None:
     """Print Envoy's configuration."""
-    click.echo(gateway.render(gateway.GatewaySettings(**fields)))
+    try:
+        settings = gateway_settings.from_files(config_files)
+    except gateway_settings.GatewayRefused as error:
+        raise click.ClickException(str(error)) from error
+    given = {name: value for name, value in fields.items() if value is not None}
+    click.echo(gateway.render(dataclasses.replace(settings, **given)))
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

@@ -6,7 +6,7 @@ import pytest
 
 from trimtab.decision.v1 import decision_pb2, decision_pb2_grpc
 from trimtab.model.v1 import model_pb2, model_pb2_grpc
-from trimtab_api import data_model
+from trimtab_api import data_model, remote
 from trimtab_api.remote import CollectorModels, DecisionStates
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.errors import NotFound, StaleModel, Unavailable
@@ -19,6 +19,9 @@ class Collector(model_pb2_grpc.ModelServiceServicer):
         self.model = ComputeModel(epoch="e")
         self.problem = None
         self.is_cut_short = False
+        self.holds = ["compute"]
+        self.asked = 0
+        self.now = 0.0
 
     async def GetModel(self, request, context):  # noqa: ARG002, N802, named by the proto
         if self.problem is not None:
@@ -30,6 +33,17 @@ class Collector(model_pb2_grpc.ModelServiceServicer):
         if not self.is_cut_short:
             end = model_pb2.SnapshotEnd(position=snapshot_codec.position_of(snapshot))
             yield model_pb2.GetModelResponse(end=end)
+
+    async def ListModels(self, request, context):  # noqa: ARG002, N802, named by the proto
+        self.asked += 1
+        if self.problem is not None:
+            raise self.problem
+        return model_pb2.ListModelsResponse(
+            models=[
+                model_pb2.ModelInfo(kind=kind, scope_schema_json='{"type": "array"}')
+                for kind in self.holds
+            ]
+        )
 
 
 class Decision(decision_pb2_grpc.DecisionServiceServicer):
@@ -51,7 +65,8 @@ async def back_ends():
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        collector.client, collector.states = CollectorModels(channel), DecisionStates(channel)
+        collector.client = CollectorModels(channel, monotonic=lambda: collector.now)
+        collector.states = DecisionStates(channel)
         yield collector
     await server.stop(0)
 
@@ -87,3 +102,25 @@ async def test_the_state_of_a_strategy_comes_from_decision(back_ends):
     )
     with pytest.raises(NotFound, match="Strategy other could not be found"):
         await back_ends.states.state_of("other")
+
+
+@pytest.mark.req("C-086")
+async def test_the_schemas_of_scopes_are_those_of_the_models_that_collector_holds(back_ends):
+    compute = {"compute": {"type": "array"}}
+    assert await back_ends.client.scope_schemas() == compute
+    back_ends.holds.append("storage")
+    back_ends.now = remote.SCHEMAS_KEPT_S - 1
+    assert await back_ends.client.scope_schemas() == compute
+    assert back_ends.asked == 1
+    back_ends.now = remote.SCHEMAS_KEPT_S
+    both = {**compute, "storage": {"type": "array"}}
+    assert await back_ends.client.scope_schemas() == both
+    back_ends.now = 2 * remote.SCHEMAS_KEPT_S
+    back_ends.problem = Unavailable("The collector service does not answer.")
+    assert await back_ends.client.scope_schemas() == both
+    assert await back_ends.client.scope_schemas() == both
+    assert back_ends.asked == 3
+    back_ends.problem = None
+    back_ends.holds.remove("storage")
+    back_ends.now += remote.SCHEMAS_RETRY_S
+    assert await back_ends.client.scope_schemas() == compute

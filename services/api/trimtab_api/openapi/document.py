@@ -12,7 +12,7 @@ import orjson
 from trimtab_api import element_models
 from trimtab_api.openapi.schemas import UUID, class_name, components, reference
 from trimtab_api.rest import versions
-from trimtab_api.rest.paging import LISTING
+from trimtab_api.rest.paging import LISTING, takes_uuid
 from trimtab_api.rest.routes import IDENT, ROUTES, Route
 from trimtab_common.domain.resources import BY_PLURAL, Ident, Resource
 
@@ -21,7 +21,6 @@ PATH = ("trimtab", "v1", "openapi.json")
 """Outside /v1, where a resource that Watcher lacks would need a microversion of its own, and under
 the prefix of the typed API, which Watcher's paths never begin with."""
 _JSON = "application/json"
-_MAX_LIMIT = 10**18 - 1
 
 
 @cache
@@ -136,7 +135,7 @@ def _parameters(route: Route, resource: Resource | None) -> list[Json]:
 
 def _listing(resource: Resource) -> list[Json]:
     known: dict[str, Json] = {
-        "limit": {"type": "integer", "minimum": 1, "maximum": _MAX_LIMIT},
+        "limit": {"type": "integer", "minimum": 1},
         "marker": UUID if resource.marker_must_be_uuid else {"type": "string"},
         "sort_key": {"enum": sorted(resource.sort_keys | frozenset(resource.page_sort_keys))},
         "sort_dir": {"enum": ["asc", "desc"]},
@@ -146,7 +145,10 @@ def _listing(resource: Resource) -> list[Json]:
         raise LookupError(f"Say here what the parameters {sorted(missing)} are.")
     return [
         *(_query(name, schema) for name, schema in known.items()),
-        *(_query(name, {"type": "string"}) for name in resource.filters),
+        *(
+            _query(name, UUID if takes_uuid(resource, name) else {"type": "string"})
+            for name in resource.filters
+        ),
     ]
 
 

@@ -14,6 +14,7 @@ from trimtab_common.domain.resources import (
     Field,
     JsonType,
     Resource,
+    Since,
 )
 
 Schema = dict[str, Any]
@@ -81,6 +82,8 @@ def given(field: Field) -> Schema:
         schema["type"] = [schema["type"], "integer"]
     if field.max_length is not None:
         schema["maxLength"] = field.max_length
+    if field.name == "name" and field.required:
+        schema["minLength"] = 1
     return _with_version(field, schema if field.required else _nullable(schema))
 
 
@@ -106,7 +109,15 @@ def components() -> dict[str, Schema]:
             )
     rows = [_cells(model, always) for model, always in _MODEL_ROWS]
     result["DataModel"] = closed(
-        {"context": {"type": "array", "items": {"anyOf": rows}}}, ["context"]
+        {
+            "context": {"type": "array", "items": {"anyOf": rows}},
+            "unmapped_servers": {
+                "type": "array",
+                "items": _unmapped(),
+                "description": f"Of the compute model, from microversion 1.{Since.UNMAPPED_SERVERS} on.",
+            },
+        },
+        ["context"],
     )
     result["StrategyState"] = {"type": "array", "items": _REQUIREMENT}
     result["Version"], result["Versions"], result["V1"] = _VERSION, _VERSIONS, _V1
@@ -126,6 +137,12 @@ _MODEL_ROWS = ((DATA_MODEL, "node_"), (STORAGE_MODEL, "pool_"), (BAREMETAL_MODEL
 def _cells(model: Resource, always: str) -> Schema:
     required = [f.name for f in model.fields if f.name.startswith(always)]
     return closed({f.name: shown(f) for f in model.fields}, required)
+
+
+def _unmapped() -> Schema:
+    """The cells of a server that stands on no known host."""
+    cells = [f for f in DATA_MODEL.fields if f.name.startswith("server_")]
+    return closed({f.name: shown(f) for f in cells}, [f.name for f in cells])
 
 
 _ALL = 10**6

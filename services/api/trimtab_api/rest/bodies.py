@@ -81,10 +81,9 @@ def coerced(field: Field, value: Json) -> Json:
     if field.name == "scope" and isinstance(value, dict):
         return value
     result = _CONVERTERS[field.type](field, value)
-    if field.max_length is not None and isinstance(result, str) and len(result) > field.max_length:
-        raise invalid(
-            field.name, value, f"Value should have at most {field.max_length} characters."
-        )
+    bound = None if field.cut else field.max_length
+    if bound is not None and isinstance(result, str) and len(result) > bound:
+        raise invalid(field.name, value, f"Value should have at most {bound} characters.")
     return result
 
 

@@ -48,7 +48,6 @@ def show(resource: Resource) -> Endpoint:
     """The endpoint of GET /v1/<plural>/{ident}."""
 
     async def endpoint(call: Call) -> RestResponse:
-        paging.refuse_unknown(call.query, frozenset())
         async with call.deps.store.read() as session:
             record = await session.table(resource).get(
                 idents.parse(resource, call.ident), show_deleted=call.show_deleted

@@ -1,7 +1,8 @@
 """The pure core: one request in, one answer out. Both doors, gRPC and ASGI, stand before this.
 
-Order of checks: version (406), size (413), token (401), route (404, 405), policy (403), then the
-endpoint. Every refusal is in Watcher's form and carries version and request id headers.
+Order of checks: version (406), size (413), token (401), route (404, 405), policy (403), names of
+query parameters (400), then the endpoint. Every refusal is in Watcher's form and carries version
+and request id headers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import structlog
 from trimtab_api import openapi
 from trimtab_api.auth import Authenticator, Identity, Policy
 from trimtab_api.ports import Deps
-from trimtab_api.rest import cors, faults, roots, versions
+from trimtab_api.rest import cors, faults, paging, roots, versions
 from trimtab_api.rest.call import JSON, Call, ok
 from trimtab_api.rest.render import chunked
 from trimtab_api.rest.request import RestRequest, RestResponse, Target, parse_target
@@ -79,6 +80,7 @@ class RestApi:
         identity = await self._identify(request, target)
         route, ident = find(request.method, target.segments)
         self._enforce(route, identity)
+        paging.refuse_unknown(target.query, route.parameters)
         return await route.endpoint(
             Call(
                 deps=self._deps,

@@ -19,7 +19,6 @@ from trimtab_api import (
 from trimtab_api.rest import bodies, patches, render, versions
 from trimtab_api.rest.call import JSON, Call, created, empty, ok
 from trimtab_api.rest.collections import shown
-from trimtab_api.rest.paging import refuse_unknown
 from trimtab_api.rest.request import RestResponse
 from trimtab_common.domain.elements import ElementSnapshot
 from trimtab_common.domain.errors import InvalidArgument, NotFound
@@ -41,7 +40,6 @@ NAME_ROW = "Name"
 
 async def strategy_state(call: Call) -> RestResponse:
     """GET /v1/strategies/{ident}/state: a bare array of requirements (A-041)."""
-    refuse_unknown(call.query, frozenset())
     async with call.deps.store.read() as session:
         strategy = await session.strategies.get(
             idents.parse(STRATEGIES, call.ident), show_deleted=call.show_deleted
@@ -62,7 +60,6 @@ async def strategy_state(call: Call) -> RestResponse:
 
 async def create_audit_template(call: Call) -> RestResponse:
     """POST /v1/audit_templates."""
-    refuse_unknown(call.query, frozenset())
     members = bodies.created(AUDIT_TEMPLATES, call.request.body, minor=call.minor)
     template = await audit_templates.create(call.deps, audit_templates.TemplateDraft(**members))
     return await _created(call, AUDIT_TEMPLATES, template)
@@ -83,7 +80,6 @@ async def delete_audit_template(call: Call) -> RestResponse:
 
 async def create_audit(call: Call) -> RestResponse:
     """POST /v1/audits."""
-    refuse_unknown(call.query, frozenset())
     members = bodies.created(AUDITS, call.request.body, minor=call.minor)
     audit = await audits.create(call.deps, audits.AuditDraft(**members))
     return await _created(call, AUDITS, audit)
@@ -119,7 +115,6 @@ async def start_action_plan(call: Call) -> RestResponse:
 async def roll_back_action_plan(call: Call) -> RestResponse:
     """POST /v1/action_plans/{ident}/rollback, from 1.8 on: the new plan and a report (A-076)."""
     versions.require(call.minor, Since.ROLLBACK)
-    refuse_unknown(call.query, frozenset())
     actions = bodies.list_of_texts(call.request.body, "actions")
     plan, report = await action_plans.roll_back(call.deps, call.ident, actions)
     return ok({**await shown(call, ACTION_PLANS, plan), "results": [asdict(one) for one in report]})
@@ -156,7 +151,6 @@ async def trigger_webhook(call: Call) -> RestResponse:
 async def get_data_model(call: Call) -> RestResponse:
     """GET /v1/data_model, from 1.3 on (A-070)."""
     versions.require(call.minor, Since.DATA_MODEL)
-    refuse_unknown(call.query, frozenset({"data_model_type", "type", "audit_uuid", "audit"}))
     kind = call.query.get("data_model_type", call.query.get("type", "compute"))
     audit = call.query.get("audit_uuid", call.query.get("audit"))
     if kind in element_models.KINDS and call.minor >= Since.DATA_MODEL_KINDS:
@@ -166,9 +160,8 @@ async def get_data_model(call: Call) -> RestResponse:
         return RestResponse(status=200, headers=(JSON,), chunks=chunks)
     if kind != "compute":
         raise NotFound(f"The data model {kind} could not be found.")
-    extended = call.minor >= Since.DATA_MODEL_EXTENDED
     snapshot = await data_model.of_audit(call.deps, audit)
-    chunks = await asyncio.to_thread(_data_model_body, snapshot, with_extended=extended)
+    chunks = await asyncio.to_thread(_data_model_body, snapshot, call.minor)
     return RestResponse(status=200, headers=(JSON,), chunks=chunks)
 
 
@@ -177,9 +170,15 @@ def _element_model_body(kind: str, snapshot: ElementSnapshot | None) -> tuple[by
     return render.chunked(element_models.body(kind, snapshot))
 
 
-def _data_model_body(snapshot: ComputeSnapshot | None, *, with_extended: bool) -> tuple[bytes, ...]:
+def _data_model_body(snapshot: ComputeSnapshot | None, minor: int) -> tuple[bytes, ...]:
     """In a thread: a row for each of 200,000 servers takes a second."""
-    return render.chunked(data_model.body(snapshot, with_extended=with_extended))
+    return render.chunked(
+        data_model.body(
+            snapshot,
+            with_extended=minor >= Since.DATA_MODEL_EXTENDED,
+            with_unmapped=minor >= Since.UNMAPPED_SERVERS,
+        )
+    )
 
 
 async def _created(call: Call, resource: Resource, record: Any) -> RestResponse:
@@ -193,7 +192,6 @@ async def _created(call: Call, resource: Resource, record: Any) -> RestResponse:
 
 async def _changes(call: Call, resource: Resource) -> Mapping[str, Json]:
     """The members that the patch in the body sets; NotFound before anything else."""
-    refuse_unknown(call.query, frozenset())
     operations = patches.parse(call.request.body)
     async with call.deps.store.read() as session:
         record = await session.table(resource).get(idents.parse(resource, call.ident))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 from urllib.parse import quote
 
+from trimtab_api import idents
 from trimtab_api.rest.bodies import invalid
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.resources import Resource
@@ -40,8 +41,7 @@ def refuse_unknown(query: Mapping[str, str], known: frozenset[str]) -> None:
 
 
 def parse(resource: Resource, query: Mapping[str, str], *, max_limit: int) -> PageQuery:
-    """The page asked for; InvalidArgument names the parameter that is wrong."""
-    refuse_unknown(query, LISTING | frozenset(resource.filters))
+    """The page asked for, of parameters that the route declares; InvalidArgument names a wrong one."""
     sort_key = query.get("sort_key", DEFAULT_SORT_KEY)
     if sort_key not in resource.sort_keys | frozenset(resource.page_sort_keys):
         raise InvalidArgument(f"Sort key {sort_key} is not valid for {resource.plural}.")
@@ -53,7 +53,9 @@ def parse(resource: Resource, query: Mapping[str, str], *, max_limit: int) -> Pa
         marker=query.get("marker"),
         sort_key=sort_key,
         sort_dir=cast("Literal['asc', 'desc']", sort_dir),
-        filters={name: query[name] for name in resource.filters if name in query},
+        filters={
+            name: _filter(resource, name, query[name]) for name in resource.filters if name in query
+        },
     )
 
 
@@ -70,11 +72,27 @@ def _limit(text: str | None, max_limit: int) -> int:
     if text is None:
         return max_limit
     digits = text.removeprefix("-")
-    if not digits.isascii() or not digits.isdigit() or len(digits) > MAX_DIGITS:
+    if not digits.isascii() or not digits.isdigit():
         raise invalid("limit", text, "It must be an integer.")
-    if int(text) <= 0:
+    digits = digits.lstrip("0")
+    if not digits or text.startswith("-"):
         raise InvalidArgument("Limit must be positive")
-    return min(int(text), max_limit)
+    return max_limit if len(digits) > _MAX_DIGITS else min(int(digits), max_limit)
 
 
-MAX_DIGITS = 18
+_MAX_DIGITS = 18
+"""Longer numbers are above any limit without being read."""
+
+
+def takes_uuid(resource: Resource, parameter: str) -> bool:
+    """Whether a filter is by the uuid of another resource, and by nothing else."""
+    return resource.filters[parameter].endswith("_uuid")
+
+
+def _filter(resource: Resource, name: str, text: str) -> str:
+    if not takes_uuid(resource, name):
+        return text
+    uuid = idents.parse_uuid(text)
+    if uuid is None:
+        raise InvalidArgument(f"Expected a uuid as {name} but received {text}.")
+    return uuid

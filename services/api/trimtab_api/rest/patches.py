@@ -21,6 +21,7 @@ Op = Literal["add", "replace", "remove"]
 OPS = ("add", "replace", "remove")
 MEMBERS = frozenset({"op", "path", "value"})
 _PATH = re.compile(r"(/[\w-]+)+", re.ASCII)
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")  # as RFC 6901 has it: no leading zeros
 _EMPTY = {JsonType.LIST: list, JsonType.OBJECT: dict}
 
 
@@ -142,7 +143,7 @@ def _child(parent: Json, key: str, operation: PatchOp) -> Json:
 
 
 def _index(items: list[Json], key: str, operation: PatchOp, beyond: int = 0) -> int:
-    if not key.isascii() or not key.isdigit() or int(key) >= len(items) + beyond:
+    if not _INDEX.fullmatch(key) or int(key) >= len(items) + beyond:
         raise _missing(operation)
     return int(key)
 

@@ -11,6 +11,15 @@ from trimtab_common.domain.errors import InvalidArgument
 VERSION_SEGMENT = "v1"
 
 
+def folded(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Names in lower case; a header that came again is one, its values joined (RFC 9110 §5.3)."""
+    result: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        result[key] = f"{result[key]}, {value}" if key in result else value
+    return result
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestRequest:
     """One HTTP request as the client sent it.

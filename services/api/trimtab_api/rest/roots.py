@@ -6,7 +6,6 @@ from typing import Any
 
 from trimtab_api.rest import versions
 from trimtab_api.rest.call import Call, ok
-from trimtab_api.rest.paging import refuse_unknown
 from trimtab_api.rest.render import Links
 from trimtab_api.rest.request import RestResponse
 from trimtab_common.domain.resources import Since
@@ -48,7 +47,6 @@ def versions_document(origin: str) -> dict[str, Json]:
 
 async def get_v1(call: Call) -> RestResponse:
     """GET /v1."""
-    refuse_unknown(call.query, frozenset())
     origin = call.request.origin
     body: dict[str, Json] = {
         "id": "v1",

@@ -14,6 +14,7 @@ from trimtab_api.rest.call import Endpoint
 from trimtab_api.rest.catalogue import kept
 from trimtab_api.rest.collections import listing, show
 from trimtab_api.rest.faults import MethodNotAllowed, RouteNotFound
+from trimtab_api.rest.paging import LISTING
 from trimtab_common.domain import resources
 from trimtab_common.domain.resources import Resource
 
@@ -30,6 +31,8 @@ class Route:
     rpc: str
     rule: str
     endpoint: Endpoint
+    parameters: frozenset[str] = frozenset()
+    """The query parameters that it declares; any other is refused (A-029)."""
 
     def matches(self, segments: Sequence[str]) -> bool:
         """Whether a path of this many segments is this route's, whatever the method."""
@@ -52,6 +55,7 @@ def _reads(resource: Resource, one: str, many: str) -> Iterator[Route]:
             rpc=f"List{many}",
             rule=f"{name}:{rule}",
             endpoint=keep(endpoint),
+            parameters=LISTING | frozenset(resource.filters),
         )
     yield Route(
         method="GET",
@@ -143,7 +147,14 @@ ROUTES: tuple[Route, ...] = (
     _route("PATCH", "actions/{ident}", "UpdateAction", "action:update", endpoints.update_action),
     *_reads(resources.SCORING_ENGINES, "ScoringEngine", "ScoringEngines"),
     *_reads(resources.SERVICES, "Service", "Services"),
-    _route("GET", "data_model", "GetDataModel", "data_model:get_all", endpoints.get_data_model),
+    Route(
+        method="GET",
+        path=("data_model",),
+        rpc="GetDataModel",
+        rule="data_model:get_all",
+        endpoint=endpoints.get_data_model,
+        parameters=frozenset({"data_model_type", "type", "audit_uuid", "audit"}),
+    ),
     _route("POST", "webhooks/{ident}", "TriggerWebhook", WEBHOOK_RULE, endpoints.trigger_webhook),
 )
 

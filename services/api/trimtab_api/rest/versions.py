@@ -11,8 +11,11 @@ from trimtab_common.domain.resources import MAX_MINOR
 SERVICE_TYPE = "infra-optim"
 MINIMUM = "1.0"
 MAXIMUM = f"1.{MAX_MINOR}"
+MAX_SHOWN = 40
 
-_NUMERIC = re.compile(r"[0-9]+(\.[0-9]+)*")
+_NUMERIC = re.compile(r"-?[0-9]+(\.-?[0-9]+)*")
+_MAX_DIGITS = 9
+"""Longer numbers are beyond the range without being read."""
 
 
 class NotAcceptable(TrimtabError):
@@ -35,14 +38,19 @@ def negotiate(header: str | None) -> int:
         return MAX_MINOR
     if asked is None or not _NUMERIC.fullmatch(asked):
         return 0
-    major, *minors = (int(part) for part in asked.split("."))
+    major, *minors = (_number(part) for part in asked.split("."))
     minor = minors[0] if minors else 0
-    if major != 1 or len(minors) > 1 or minor > MAX_MINOR:
+    if major != 1 or len(minors) > 1 or not 0 <= minor <= MAX_MINOR:
+        shown = asked if len(asked) <= MAX_SHOWN else f"{asked[:MAX_SHOWN]}..."
         raise NotAcceptable(
-            f"Version {asked} was requested but this service supports versions from "
+            f"Version {shown} was requested but this service supports versions from "
             f"{MINIMUM} to {MAXIMUM} of the {SERVICE_TYPE} API."
         )
     return minor
+
+
+def _number(text: str) -> int:
+    return int(text) if len(text) <= _MAX_DIGITS else -1
 
 
 def require(minor: int, since: int) -> None:
@@ -67,9 +75,9 @@ def headers(minor: int | None) -> tuple[tuple[str, str], ...]:
 
 
 def _asked_of_this_service(header: str) -> str | None:
-    """The header may name several services, separated by commas."""
-    for item in header.lower().split(","):
-        service, _, version = item.strip().partition(" ")
-        if service == SERVICE_TYPE and version.strip():
-            return version.strip()
+    """The header may name several services, separated by commas; the last word for ours counts."""
+    for item in reversed(header.lower().split(",")):
+        words = item.split(None, 1)
+        if len(words) == 2 and words[0] == SERVICE_TYPE:  # noqa: PLR2004, service and version
+            return words[1].strip()
     return None

@@ -12,12 +12,8 @@ from trimtab_api import audit_templates, idents
 from trimtab_api.ports import Deps
 from trimtab_api.typed import etags, masks, once, pages, values
 from trimtab_api.typed.gate import Context, Gate
-from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.records import AuditTemplate
 from trimtab_common.domain.resources import AUDIT_TEMPLATES
-
-CHANGEABLE = ("name", "goal", "strategy", "description", "scope", "default_parameters")
-_REMOVABLE = frozenset({"strategy", "description"})
 
 
 class AuditTemplateService(audit_template_pb2_grpc.AuditTemplateServiceServicer):
@@ -59,8 +55,6 @@ class AuditTemplateService(audit_template_pb2_grpc.AuditTemplateServiceServicer)
         """Stores a template, once."""
         identity = await self._gate.check(context, "audit_template:create")
         given = request.audit_template
-        if not given.name:
-            raise InvalidArgument("An audit template needs a name.")
         draft = audit_templates.TemplateDraft(
             name=given.name,
             goal=given.goal or None,
@@ -84,7 +78,7 @@ class AuditTemplateService(audit_template_pb2_grpc.AuditTemplateServiceServicer)
         """Changes the fields of the mask."""
         await self._gate.check(context, "audit_template:update")
         given = request.audit_template
-        fields = masks.changed(given, request.update_mask, CHANGEABLE)
+        fields = masks.changed(given, request.update_mask, AUDIT_TEMPLATES.patchable)
         changes = {name: _change(given, name) for name in fields}
         guard = etags.guard(given.etag, context)
         return message(await audit_templates.update(self._deps, given.uuid, changes, guard=guard))
@@ -106,9 +100,7 @@ def _change(given: pb.AuditTemplate, name: str) -> Any:
     if name == "default_parameters":
         return values.plain(given.default_parameters) or None
     text: str = getattr(given, name)
-    if not text and name not in _REMOVABLE:
-        raise InvalidArgument(f"{name} of an audit template cannot be empty.")
-    return text or None
+    return text or None if name in AUDIT_TEMPLATES.removable else text
 
 
 def message(template: AuditTemplate) -> pb.AuditTemplate:

@@ -11,26 +11,18 @@ from google.protobuf.empty_pb2 import Empty
 from trimtab.audit.v1 import audit_pb2, audit_pb2_grpc
 from trimtab_api import audits, estimates, idents
 from trimtab_api.ports import Deps
-from trimtab_api.typed import etags, masks, once, pages, values
+from trimtab_api.typed import etags, filters, masks, once, pages, values
 from trimtab_api.typed.audit_watch import AuditWatch
 from trimtab_api.typed.gate import Context, Gate
 from trimtab_api.typed.watching import Watches
-from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.lifecycle import AuditState, AuditType
 from trimtab_common.domain.records import Audit
 from trimtab_common.domain.resources import AUDITS
 
 CHANGEABLE = {
-    "name": "name",
-    "interval": "interval",
-    "parameters": "parameters",
-    "scope": "scope",
-    "auto_trigger": "auto_trigger",
-    "force": "force",
-    "start_at": "start_time",
-    "end_at": "end_time",
+    filters.typed_name(AUDITS, name): name for name in sorted(AUDITS.patchable - {"state"})
 }
-"""Field of the message -> field of the description."""
+"""Field of the message -> field of the description. The state has verbs of its own."""
 
 
 class AuditService(audit_pb2_grpc.AuditServiceServicer):
@@ -175,9 +167,7 @@ def _change(given: audit_pb2.Audit, name: str) -> Any:
     if name in ("auto_trigger", "force"):
         return getattr(given, name)
     text: str = getattr(given, name)
-    if not text and name == "name":
-        raise InvalidArgument("name of an audit cannot be empty.")
-    return text or None
+    return text or None if name in AUDITS.removable else text
 
 
 def message(audit: Audit, expected_end_at: datetime | None = None) -> audit_pb2.Audit:

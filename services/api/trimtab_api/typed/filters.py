@@ -48,6 +48,12 @@ TYPED_NAMES: Mapping[str, Mapping[str, str]] = {
 takes a uuid or a name."""
 
 
+def typed_name(resource: Resource, name: str) -> str:
+    """What the typed messages call this field of the description."""
+    renamed = TYPED_NAMES.get(resource.name, {})
+    return next((typed for typed, stored in renamed.items() if stored == name), name)
+
+
 def parse(resource: Resource, text: str) -> dict[str, Any]:
     """The store's filters of a filter text. InvalidArgument says what cannot be read, and where."""
     if len(text) > MAX_LENGTH:

@@ -9,6 +9,7 @@ from typing import Any
 import grpc.aio
 
 from trimtab_api.auth import Authenticator, Identity, Policy
+from trimtab_api.rest.request import folded
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -34,8 +35,8 @@ class Gate:
 
 def metadata(context: Context) -> dict[str, str]:
     """The text metadata of a call, names in lower case; binary metadata is none of ours."""
-    return {
-        name.lower(): value
+    return folded(
+        (name, value)
         for name, value in context.invocation_metadata() or ()
         if isinstance(value, str)
-    }
+    )

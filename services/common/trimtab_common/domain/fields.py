@@ -13,7 +13,8 @@ from enum import Enum, IntEnum, StrEnum
 class Since(IntEnum):
     """Minor versions of whole features; fields carry their own `since`.
 
-    Adding one raises MAX_MINOR, and docs/rest-api-history.md must tell what it brought.
+    The highest of all is `resources.MAX_MINOR`; docs/rest-api-history.md must tell what each
+    brought.
     """
 
     DATA_MODEL = 3
@@ -22,10 +23,7 @@ class Since(IntEnum):
     DATA_MODEL_EXTENDED = 6
     ROLLBACK = 8
     DATA_MODEL_KINDS = 8
-
-
-MAX_MINOR = int(max(Since))
-"""The highest microversion is 1.MAX_MINOR."""
+    UNMAPPED_SERVERS = 8
 
 
 class JsonType(StrEnum):
@@ -84,7 +82,10 @@ class Below(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One field. `since`: minor microversion that shows it; `max_length` in characters."""
+    """One field. `since`: minor microversion that shows it; `max_length` in characters.
+
+    `cut`: longer text is cut, not refused (A-131).
+    """
 
     name: str
     type: JsonType
@@ -99,6 +100,7 @@ class Field:
     removable: bool = False
     sortable: bool = True
     max_length: int | None = None
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

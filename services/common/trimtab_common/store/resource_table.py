@@ -47,7 +47,7 @@ class ResourceTable(Generic[R]):
         if not queries.can_be_stored(text):
             raise self._not_found(ascii(text))
         table = self.shape.table
-        if isinstance(ident, int) or text.isdecimal():
+        if isinstance(ident, int) or (text.isascii() and text.isdecimal()):
             found = await self._shown(By.ID, _as_key(text), show_deleted=show_deleted)
         elif queries.is_uuid(text) and "uuid" in table.c:
             found = await self._shown(By.UUID, text.lower(), show_deleted=show_deleted)

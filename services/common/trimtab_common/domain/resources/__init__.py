@@ -12,7 +12,6 @@ the protobuf messages, the tables and the records agree with it. Requirements A 
 from __future__ import annotations
 
 from trimtab_common.domain.fields import (
-    MAX_MINOR,
     Below,
     Field,
     Ident,
@@ -67,4 +66,13 @@ STORED = (
     SERVICES,
 )
 """The resources that have a table, parents before children."""
+MAX_MINOR: int = max(
+    *Since,
+    *(
+        field.since
+        for resource in (*STORED, DATA_MODEL, STORAGE_MODEL, BAREMETAL_MODEL)
+        for field in resource.fields
+    ),
+)
+"""The highest microversion is 1.MAX_MINOR."""
 BY_PLURAL = {resource.plural: resource for resource in STORED}

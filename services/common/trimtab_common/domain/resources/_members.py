@@ -53,6 +53,7 @@ def status_message(*, patchable: bool = False) -> Field:
         since=5,
         patchable=patchable,
         max_length=255,
+        cut=True,
     )
 
 
