@@ -195,6 +195,40 @@ def test_a_host_that_we_disabled_is_enabled_only_when_relief_needs_it():
     assert solution.indicators["released_compute_nodes_count"] == 0
 
 
+@pytest.mark.req("B-107")
+def test_a_server_that_relief_put_on_a_host_emptied_later_moves_once():
+    clouds = cloud(
+        [host("a", vcpus=4, cpu_pct=100, reserved=(1, 0, 0)), host("b", vcpus=4), host("c")],
+        [
+            server("s1", "a", vcpus=2, cpu_pct=60),
+            server("s2", "a", vcpus=1, excluded=True, cpu_pct=90),
+            server("t", "b", vcpus=1, cpu_pct=10),
+            server("u", "c", vcpus=8, memory=8192, cpu_pct=10),
+        ],
+    )
+    solution = consolidate(clouds)
+    assert migrations(solution) == {"s1": ("a", "c", "live"), "t": ("b", "c", "live")}
+    assert switches(solution) == {"b": ("disabled", "watcher_disabled")}
+
+
+@pytest.mark.req("B-105")
+@pytest.mark.parametrize(
+    "full",
+    [
+        {"ratio": (0.5, 1.0, 1.0)},  # 8 vCPU, all taken
+        {"reserved": (0, 16384, 0)},  # 16 GiB, all taken
+        {"disk": 160},
+        {"ram_kib": 32768 * 1024},  # measured, whatever the flavors say
+    ],
+)
+def test_a_saturated_host_is_no_destination(full):
+    taken = server("t", "b", vcpus=8, memory=16384, disk=160, excluded=True)
+    roomy = cloud([host("a"), host("b")], [server("s", "a"), taken])
+    assert migrations(consolidate(roomy)) == {"s": ("a", "b", "live")}
+    clouds = cloud([host("a"), host("b", **full)], [server("s", "a"), taken])
+    assert consolidate(clouds).actions == []
+
+
 def test_a_pinned_server_stays_in_its_zone():
     clouds = cloud(
         [host("a", zone="z1"), host("b", zone="z2")],

@@ -45,7 +45,6 @@ def consolidate(
     dims: Dimensions,
     masks: Eligibility,
     *,
-    fixed: NDArray[np.bool_] | None = None,
     keep: NDArray[np.bool_] | None = None,
     max_moves: int | None = None,
     is_over: Callable[[], bool] = lambda: False,
@@ -53,26 +52,22 @@ def consolidate(
 ) -> Consolidation:
     """Empty as many hosts as is worth it, for few moves. Changes `placement`.
 
-    fixed: [V] servers that stay where they were put, and so do the hosts that took them.
     keep: [H] hosts that are never closed. max_moves: moves that may be added.
     """
-    fixed = np.zeros(len(placement.host), dtype=bool) if fixed is None else fixed
     open_for_good = np.zeros(len(placement.free), dtype=bool) if keep is None else keep.copy()
-    open_for_good[placement.host[fixed]] = True
     emptied = np.zeros(len(placement.free), dtype=bool)
     rejections: Counter[str] = Counter()
     notes: dict[int, Move] = {}
     moved_before = placement.n_moved()
     untouched = Placement(dims, placement.origin)
-    nobody = np.zeros_like(fixed)
-    whole = _problem(untouched, dims, masks, fixed=nobody, kept=np.zeros_like(open_for_good))
+    whole = _problem(untouched, dims, masks, kept=np.zeros_like(open_for_good))
     bound = hosts_bound(whole)
     if max_moves is not None:
         bound = max(bound, int(whole.in_use.sum()) - _affordable(whole, max_moves + moved_before))
     packings, passes = 0, 0
     while passes < MAX_PASSES:
         passes += 1
-        problem = _problem(placement, dims, masks, fixed=fixed, kept=open_for_good)
+        problem = _problem(placement, dims, masks, kept=open_for_good)
         if passes > 1:  # as the next audit sees it: hosts without servers are disabled by then
             problem = replace(problem, spare=np.zeros_like(problem.spare))
         left = None if max_moves is None else max_moves - (placement.n_moved() - moved_before)
@@ -82,7 +77,7 @@ def consolidate(
             placement,
             groups=problem.groups,
             receivers=problem.receivers,
-            movable=masks.movable & ~fixed,
+            movable=masks.movable,
             names=dims.names,
         )
         closed, moves = placer.empty(closing.closed)
@@ -128,14 +123,13 @@ def _problem(
     dims: Dimensions,
     masks: Eligibility,
     *,
-    fixed: NDArray[np.bool_],
     kept: NDArray[np.bool_],
 ) -> ClosingProblem:
     """What may be closed, with every server where it is planned to be."""
     n_hosts, host = len(placement.free), placement.host
     mapped = host >= 0
     staying = np.bincount(host[mapped], minlength=n_hosts)
-    can_go = masks.movable & ~fixed & mapped
+    can_go = masks.movable & mapped
     going = np.bincount(host[can_go], minlength=n_hosts)
     in_use = staying > 0
     load = np.zeros_like(dims.free)

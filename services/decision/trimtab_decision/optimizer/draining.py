@@ -30,6 +30,7 @@ class Request:
     order: gives the hosts in use now, the last one to be tried first
     server_score: [V] the highest of a host is placed first;  keep: [H] hosts never emptied
     max_moves: moves that may be added, None any;  is_over: whether time is up
+    try_receivers: see drain_one_by_one
     """
 
     placement: Placement
@@ -40,6 +41,7 @@ class Request:
     keep: NDArray[np.bool_] | None = None
     max_moves: int | None = None
     is_over: Callable[[], bool] = lambda: False
+    try_receivers: bool = False
 
 
 def empty_to_the_last(request: Request) -> Consolidation:
@@ -63,7 +65,7 @@ def empty_to_the_last(request: Request) -> Consolidation:
     if _rank(searched) > _rank(walked):
         return searched
     placement.undo_to(mark)
-    for server in np.flatnonzero(after_walk != placement.origin).tolist():
+    for server in np.flatnonzero(after_walk != placement.host).tolist():
         placement.move(server, int(after_walk[server]))
     return walked
 
@@ -106,6 +108,7 @@ def _in_turns(request: Request, *, can_walk: bool, before: Sequence[Move] = ()) 
                 order=request.order(),
                 server_score=request.server_score,
                 keep=request.keep,
+                try_receivers=request.try_receivers,
             )
         found = _search(request)
         notes.update((move.server, move) for move in (*walked, *found.moves))
@@ -131,11 +134,13 @@ def drain_one_by_one(
     keep: NDArray[np.bool_] | None = None,
     max_failures: int = sys.maxsize,
     max_moves: int = sys.maxsize,
+    try_receivers: bool = False,
 ) -> tuple[list[Move], int]:
     """Try hosts from the end of `order`; servers go to the first other host of `order` with room.
 
     A host that cannot be emptied is left as it was; after `max_failures` of them in a row the walk
-    ends. A host that took servers is not tried. Gives the moves and how many hosts were tried.
+    ends. A host that took servers is tried only with `try_receivers`; its servers then have several
+    moves here, of which the last counts. Gives the moves and how many hosts were tried.
     """
     moves: list[Move] = []
     open_hosts = np.ones(len(order), dtype=bool)
@@ -145,7 +150,7 @@ def drain_one_by_one(
         source = int(order[place])
         if failures >= max_failures:
             break
-        if source in received or (keep is not None and keep[source]):
+        if (source in received and not try_receivers) or (keep is not None and keep[source]):
             continue
         tried += 1
         open_hosts[place] = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,20 @@ class Relief:
     moves: list[Move] = field(default_factory=list)
     enabled: set[int] = field(default_factory=set)
     remaining: list[int] = field(default_factory=list)
+
+    def settled(self, placement: Placement, masks: Eligibility) -> Relief:
+        """The same after the hosts that took servers were emptied again: last targets alone count.
+
+        A server makes one move, and a host that takes nobody in the end is not enabled (B-107).
+        """
+        moves = [
+            replace(move, target=int(placement.host[move.server]))
+            for move in self.moves
+            if placement.host[move.server] != move.source
+        ]
+        targets = {move.target for move in moves}
+        enabled = {host for host in targets if masks.own_disabled[host]}
+        return Relief(moves=moves, enabled=enabled, remaining=list(self.remaining))
 
 
 def relieve(

@@ -12,11 +12,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from trimtab_common.domain.snapshot import VCPU
 from trimtab_decision.framework import Solution, Strategy, StrategyContext
-from trimtab_decision.optimizer.consolidating import consolidate
 from trimtab_decision.optimizer.dimensions import dimensions
+from trimtab_decision.optimizer.draining import Request
 from trimtab_decision.optimizer.relieving import relieve
+from trimtab_decision.optimizer.written_order import consolidate_at_least
 from trimtab_decision.strategies.board import Board, drop_below_min_gain
 from trimtab_decision.strategies.emptying import (
     explain_nothing,
@@ -52,17 +55,22 @@ class VMWorkloadConsolidation(Strategy):
         placement, masks = board.placement, board.masks
         in_use = servers_per_host(snapshot) > 0
         relief = relieve(placement, dims, masks, in_use, max_moves=board.max_migrations)
-        found = consolidate(
-            placement,
-            dims,
-            masks,
-            fixed=placement.host != placement.origin,
+        request = Request(
+            placement=placement,
+            dims=dims,
+            masks=masks,
+            order=lambda: _by_cpu(board),
+            server_score=dims.cpu_cores,
             max_moves=board.moves_left if "max_migrations" in given else None,
             is_over=board.is_out_of_time,
         )
+        found = consolidate_at_least(request)
+        relief = relief.settled(placement, masks)
+        relieved = {move.server for move in relief.moves}
+        moves = [move for move in found.moves if move.server not in relieved]
         solution.rejections.update(found.rejections)
         after = np.bincount(placement.host[placement.host >= 0], minlength=snapshot.n_hosts)
-        write_consolidation(solution, board, moves=found.moves, after=after, relief=relief)
+        write_consolidation(solution, board, moves=moves, after=after, relief=relief)
         for host in relief.remaining:
             solution.note(f"{snapshot.host_name[host]} stays overloaded: no host has room.")
         freed = int((in_use & (after == 0)).sum())
@@ -94,3 +102,13 @@ class VMWorkloadConsolidation(Strategy):
         solution.set_indicator("compute_nodes_count", int(context.snapshot.host_up.sum()))
         solution.set_indicator("released_compute_nodes_count", max(0, released))
         solution.set_indicator("instance_migrations_count", solution.count("migrate"))
+
+
+def _by_cpu(board: Board) -> NDArray[np.intp]:
+    """The hosts in use, the most loaded first, with the planned moves done (B-101)."""
+    load = board.dims.cpu_excess + board.snapshot.capacity()[:, VCPU] * board.given["cc_cpu"]
+    moved = board.placement.host != board.placement.origin
+    np.subtract.at(load, board.placement.origin[moved], board.dims.cpu_cores[moved])
+    np.add.at(load, board.placement.host[moved], board.dims.cpu_cores[moved])
+    hosts = np.flatnonzero(board.in_use() & (board.masks.targets | board.masks.own_disabled))
+    return hosts[np.argsort(-load[hosts], kind="stable")]
