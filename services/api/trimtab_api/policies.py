@@ -15,6 +15,7 @@ from oslo_policy import policy as oslo
 
 from trimtab_api.auth import Identity, denied
 from trimtab_api.rest.routes import IDENT, ROUTES, WEBHOOK_RULE
+from trimtab_api.typed.rules import rpcs_of
 from trimtab_common.domain.errors import Bug, FailedPrecondition, Unavailable
 from trimtab_common.runtime.clock import Clock
 
@@ -68,7 +69,7 @@ def _rest_rules() -> Iterator[oslo.DocumentedRuleDefault]:
             name=rule,
             check_str=_ADMIN_OR_SERVICE if rule == WEBHOOK_RULE else _ADMIN,
             description=f"{_VERBS.get(verb, verb.capitalize())}: {noun}".replace("_", " "),
-            operations=where,
+            operations=[*where, *({"method": "gRPC", "path": path} for path in rpcs_of(rule))],
         )
 
 

@@ -14,8 +14,16 @@ import structlog
 
 from trimtab_applier.actions import ActionPlugin, ActionTypes
 from trimtab_applier.context import RunContext, RunParts
-from trimtab_applier.errors import ActionFailed, ActionSkipped, LeaseLost, status_message, why
+from trimtab_applier.errors import (
+    ActionFailed,
+    ActionSkipped,
+    FactsChanged,
+    LeaseLost,
+    status_message,
+    why,
+)
 from trimtab_common.domain.errors import TrimtabError
+from trimtab_common.domain.inverses import origin_of
 from trimtab_common.domain.lifecycle import ActionState
 from trimtab_common.domain.records import Action
 from trimtab_common.runtime import failpoints
@@ -38,6 +46,7 @@ class ActionRun:
         self._phase = "execute"
         self._turn = asyncio.Lock()  # the end of the work and a stop take turns
         self._stop_wanted = False
+        self.problem = ""  # why it failed, once it did
         self.state = action.state
         self.was_stopped = action.state is ActionState.CANCELLING
 
@@ -56,7 +65,7 @@ class ActionRun:
         try:
             plugin = self._types.of(self._action)(self._context)
             if self.state is ActionState.PENDING:
-                await plugin.pre_condition()
+                await self._check(plugin)
         except ActionSkipped as skip:
             message = f"Action was skipped automatically: {skip.message}"
             return await self._end(ActionState.SKIPPED, message)
@@ -70,6 +79,14 @@ class ActionRun:
         if self.state is ActionState.ONGOING:
             return await self._perform(plugin, plugin.resume())
         return await self._abort(plugin)
+
+    async def _check(self, plugin: ActionPlugin) -> None:
+        try:
+            await plugin.pre_condition()
+        except FactsChanged as changed:
+            if origin_of([self._action]) is None:
+                raise
+            raise changed.when_undoing() from changed
 
     async def stop(self) -> None:
         """Makes `run` abort the action, if it is ONGOING and of an abortable type (B-281)."""
@@ -162,6 +179,8 @@ class ActionRun:
         self, to: ActionState, message: str | None = None, error: BaseException | None = None
     ) -> ActionState:
         columns: dict[str, Any] = {}
+        if error is not None:
+            self.problem = why(error)
         if message is not None:
             columns["status_message"] = status_message(message)
         if self._context.result:

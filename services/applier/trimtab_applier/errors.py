@@ -3,6 +3,7 @@
 TrimtabError
 ├── ActionSkipped      pre_condition found nothing to do
 ├── ActionFailed       an action could not do its work, and says why
+│   └── FactsChanged   what it relies on is so no more
 ├── PlanGraphInvalid   parents that name nothing, or a cycle
 ├── PlanStale          the cloud is not as the plan found it: nothing was begun
 ├── PlanInterrupted    the plan is no longer ONGOING: start nothing
@@ -16,6 +17,9 @@ from collections.abc import Sequence
 from trimtab_common.domain.errors import Code, TrimtabError
 
 MAX_STATUS_MESSAGE = 255
+_SINCE_PLAN, _SINCE_DONE = "since the plan was made", "since the action was done"
+_PLAN_AGAIN = "Create the audit again."
+_BY_HAND = "It is left alone; undo it by hand if that is still wanted."
 
 
 class ActionSkipped(TrimtabError):
@@ -30,6 +34,18 @@ class ActionFailed(TrimtabError):
 
     reason = "ACTION_FAILED"
     code = Code.FAILED_PRECONDITION
+
+
+class FactsChanged(ActionFailed):
+    """What an action relies on is so no more."""
+
+    reason = "FACTS_CHANGED"
+
+    def when_undoing(self) -> ActionFailed:
+        """The same said of an action that was to undo another: no audit makes that again."""
+        return ActionFailed(
+            self.message.replace(_SINCE_PLAN, _SINCE_DONE).replace(_PLAN_AGAIN, _BY_HAND)
+        )
 
 
 class PlanGraphInvalid(TrimtabError):
@@ -61,11 +77,9 @@ class LeaseLost(TrimtabError):
 
 
 def check_facts(changes: Sequence[str], what: str) -> None:
-    """Raises ActionFailed when the plan relied on what is so no more."""
+    """Raises FactsChanged when the plan relied on what is so no more."""
     if changes:
-        raise ActionFailed(
-            f"{what} changed since the plan was made: {'; '.join(changes)}. Create the audit again."
-        )
+        raise FactsChanged(f"{what} changed {_SINCE_PLAN}: {'; '.join(changes)}. {_PLAN_AGAIN}")
 
 
 def why(error: BaseException) -> str:

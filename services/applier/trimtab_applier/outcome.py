@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from trimtab_common.domain.records import Action
 
 SKIPPED = "One or more actions were skipped."
 _NAMED = 3
+_CAUSE_CHARS = 100
+_SAID_BEFORE = re.compile(r"Action failed in \w+: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,16 @@ class PlanOutcome:
     error: ActionFailed | None
 
 
-def plan_outcome(actions: Iterable[Action], states: Mapping[str, ActionState]) -> PlanOutcome:
-    """FAILED if any action FAILED, else SUCCEEDED; skipped ones only leave a message."""
+def plan_outcome(
+    actions: Iterable[Action],
+    states: Mapping[str, ActionState],
+    causes: Mapping[str, str] | None = None,
+) -> PlanOutcome:
+    """FAILED if any action FAILED, else SUCCEEDED; skipped ones only leave a message.
+
+    `causes`: what each failed action said of its failure, the first to fail first.
+    """
+    causes = causes or {}
     failed: list[Action] = []
     parts: list[str] = []
     for action in actions:
@@ -36,7 +47,9 @@ def plan_outcome(actions: Iterable[Action], states: Mapping[str, ActionState]) -
         return PlanOutcome(
             PlanState.SUCCEEDED, "action_plan.execution.end", " ".join(parts) or None, None
         )
-    cause = f"Failed: {_named(failed)}."
+    turn = {uuid: place for place, uuid in enumerate(causes)}
+    failed.sort(key=lambda action: turn.get(action.uuid, len(turn)))
+    cause = f"Failed: {_named(failed, short_cause(causes.get(failed[0].uuid)))}."
     return PlanOutcome(
         PlanState.FAILED,
         "action_plan.execution.error",
@@ -45,7 +58,16 @@ def plan_outcome(actions: Iterable[Action], states: Mapping[str, ActionState]) -
     )
 
 
-def _named(actions: list[Action]) -> str:
-    names = ", ".join(f"{action.action_type} {action.uuid}" for action in actions[:_NAMED])
+def short_cause(text: str | None) -> str:
+    """The first sentence of what an action said of its failure, short and without its full stop."""
+    said = _SAID_BEFORE.sub("", text or "").split(". ")[0].strip().rstrip(".")
+    return said if len(said) <= _CAUSE_CHARS else said[: _CAUSE_CHARS - 1] + "…"
+
+
+def _named(actions: list[Action], cause: str) -> str:
+    named = [f"{action.action_type} {action.uuid}" for action in actions[:_NAMED]]
+    if cause:
+        named[0] += f" ({cause})"
     more = len(actions) - _NAMED
+    names = ", ".join(named)
     return f"{names} and {more} more" if more > 0 else names

@@ -54,6 +54,7 @@ class PlanRun:
         self._running: dict[str, ActionRun] = {}
         self._undone: str | None = None  # how the reverts of a failed plan went
         self._origin: str | None = None  # what a plan that rolls back another says of itself
+        self._causes: dict[str, str] = {}  # what failed actions said of it, the first to fail first
         self._note: str | None = None  # what the plan's message says if nothing else has to be said
         self._events: asyncio.Queue[_Ended | None] = asyncio.Queue()  # None: look at the plan
         self._look = asyncio.Event()
@@ -78,6 +79,11 @@ class PlanRun:
         self._note = self._origin = None if origin is None else origin_message(origin)
         self._actions = {action.uuid: action for action in actions}
         self._states = {action.uuid: action.state for action in actions}
+        self._causes = {
+            action.uuid: action.status_message or ""
+            for action in actions
+            if action.state is ActionState.FAILED
+        }
         try:
             await self._run_in_group(plan, graph)
         except* PlanInterrupted as group:
@@ -206,7 +212,7 @@ class PlanRun:
         return undone.message
 
     async def _finish(self) -> bool:
-        outcome = plan_outcome(self._actions.values(), self._states)
+        outcome = plan_outcome(self._actions.values(), self._states, self._causes)
         said = [part for part in (self._undone, outcome.message) if part]
         failpoints.reach("applier.plan.finishing")
         try:
@@ -250,7 +256,9 @@ class PlanRun:
         self._events.put_nowait(_Ended(run.uuid, state))
 
     def _note_end(self, event: _Ended) -> None:
-        del self._running[event.uuid]
+        run = self._running.pop(event.uuid)
+        if event.state is ActionState.FAILED:
+            self._causes.setdefault(event.uuid, run.problem)
         self._lanes.leave(event.uuid)
         self._states[event.uuid] = event.state
         if event.state is not ActionState.PENDING:

@@ -17,7 +17,7 @@ import structlog
 from trimtab_applier import metrics
 from trimtab_applier.actions import ActionTypes
 from trimtab_applier.context import RunContext, RunParts
-from trimtab_applier.errors import ActionFailed, ActionSkipped, LeaseLost, why
+from trimtab_applier.errors import ActionFailed, ActionSkipped, FactsChanged, LeaseLost, why
 from trimtab_applier.graph import ExecutionRule, Frontier, build_graph
 from trimtab_applier.lanes import Lanes
 from trimtab_applier.settings import ApplierSettings
@@ -73,7 +73,10 @@ class RevertContext(RunContext):
         context = _InverseContext(own, self._parts, self)
         plugin = self._types.of(own)(context)
         if begun is None:
-            await plugin.pre_condition()
+            try:
+                await plugin.pre_condition()
+            except FactsChanged as changed:
+                raise changed.when_undoing() from changed
             await context.commit_intent()
             failpoints.reach("applier.revert.started")
             done = await plugin.execute()

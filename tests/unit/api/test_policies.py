@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ import trimtab_api
 from trimtab_api.auth import DefaultPolicy, Identity
 from trimtab_api.policies import EDGE_RULES, FilePolicy, edge_rule, list_rules
 from trimtab_api.rest.routes import ROUTES
+from trimtab_api.typed.rules import TYPED_RULES
 from trimtab_common.domain.errors import Bug, FailedPrecondition, PermissionDenied
 from trimtab_common.runtime.clock import FakeClock
 
+RULE = re.compile(r"[a-z_]+:[a-z_]+")
 NAMES = {rule.name for rule in list_rules()}
 ADMIN = Identity(user_id="u", project_id="p", roles=frozenset({"admin"}))
 READER = Identity(user_id="r", project_id="p", roles=frozenset({"reader"}))
@@ -62,22 +65,47 @@ def operator(tmp_path):
 
 
 def rules_of_typed_services():
-    """The rule of each `gate.check(context, "...")` in the sources."""
+    """(name of the RPC, its rules) as the sources ask them, also through a method of the class."""
     for path in (Path(trimtab_api.__file__).parent / "typed").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            is_check = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "check"
-            if is_check and len(node.args) == 2:
-                yield ast.literal_eval(node.args[1])
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Service"):
+                methods = {m.name: m for m in node.body if isinstance(m, ast.AsyncFunctionDef)}
+                for name, method in methods.items():
+                    if not name.startswith("_"):
+                        yield name, asked_in(method, methods)
+
+
+def asked_in(method, methods):
+    names = {n.attr for n in ast.walk(method) if isinstance(n, ast.Attribute)}
+    texts = [n.value for n in ast.walk(method) if isinstance(n, ast.Constant)]
+    rules = tuple(text for text in texts if isinstance(text, str) and RULE.fullmatch(text))
+    return rules or tuple(r for n in names & set(methods) for r in asked_in(methods[n], methods))
 
 
 @pytest.mark.req("A-034")
 def test_every_rule_in_use_is_registered():
-    typed = set(rules_of_typed_services())
+    typed = {rule for _, rules in rules_of_typed_services() for rule in rules}
     assert len(typed) > 5
     assert typed <= NAMES
     assert {route.rule for route in ROUTES if route.rule} <= NAMES
     assert set(EDGE_RULES.values()) == {"model:watch", "scoring:infer"}
     assert set(EDGE_RULES.values()) <= NAMES
+
+
+@pytest.mark.req("A-034")
+def test_the_sample_of_the_policy_file_names_every_typed_rpc_with_its_rules():
+    declared = {rpc: rules for rpcs in TYPED_RULES.values() for rpc, rules in rpcs.items()}
+    assert dict(rules_of_typed_services()) == declared
+    written = [
+        (operation["path"], rule.name)
+        for rule in list_rules()
+        for operation in getattr(rule, "operations", ())
+        if operation["method"] == "gRPC"
+    ]
+    for service, rpcs in TYPED_RULES.items():
+        for rpc, rules in rpcs.items():
+            path = f"/{service}/{rpc}"
+            assert {name for where, name in written if where == path} == set(rules)
 
 
 @pytest.mark.req("A-034")

@@ -8,6 +8,7 @@ import pytest
 from plan_world import PLAN, World, nop, sleep, uuid_of
 
 from trimtab_applier.graph import ExecutionRule
+from trimtab_applier.outcome import short_cause
 from trimtab_applier.settings import OnCancel
 from trimtab_common.domain.lifecycle import ActionState, Actor, PlanState
 
@@ -80,6 +81,30 @@ async def test_children_of_a_failed_action_still_run_and_the_plan_fails(world: W
         "action_plan.execution.start",
         "action_plan.execution.error",
     ]
+
+
+@pytest.mark.req("B-277")
+async def test_a_failed_plan_says_which_action_failed_first_and_why_in_one_sentence(world: World):
+    await world.plan(nop(), nop(fail_execute=True), ("teleport", {}), parents={1: [0], 2: [1]})
+    await world.run()
+    assert world.the_plan.status_message == (
+        f"Failed: nop {uuid_of(1)} ({short_cause(world.action(1).status_message)}), "
+        f"teleport {uuid_of(2)}."
+    )
+    assert "nop did not succeed" in world.the_plan.status_message
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ("Action failed in execute: No valid host. Free some room.", "No valid host"),
+        ("Timeout", "Timeout"),
+        ("x" * 300, "x" * 99 + "…"),
+        (None, ""),
+    ],
+)
+def test_a_cause_is_one_short_sentence(said, cause):
+    assert short_cause(said) == cause
 
 
 @pytest.mark.req("B-277", "A-101")

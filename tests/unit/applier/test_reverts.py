@@ -134,6 +134,9 @@ async def test_a_host_that_an_operator_closed_meanwhile_stays_closed():
     assert "disabled_reason was 'watcher_maintaining', is 'bad memory'" in (
         world.action(0).status_message
     )
+    assert "since the action was done" in world.action(0).status_message
+    assert "Create the audit again" not in world.action(0).status_message
+    assert "undo it by hand" in world.action(0).status_message
     assert "Destination node h1 is not in enabled state" in world.action(1).status_message
     assert world.nova.all["s3"].status == "ACTIVE"  # the others are reverted
     assert world.the_plan.status_message.startswith("Rollback: 1 reverted, 3 not reverted (")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from trimtab_applier.actions.contract import ActionPlugin
 from trimtab_applier.actions.volume_move import VolumeMove
-from trimtab_applier.errors import ActionFailed, ActionSkipped
+from trimtab_applier.errors import ActionFailed, ActionSkipped, check_facts
 from trimtab_common.domain.records import Json
 from trimtab_common.openstack.cinder_writes import TypeView, VolumeView
 
@@ -139,10 +139,8 @@ class VolumeMigrate(ActionPlugin):
                 f"Volume {self._uuid} is not in pool {facts['pool']} but in {volume.pool or 'none'}"
             )
         if facts.get("type") not in (None, "", volume.type):
-            raise ActionFailed(
-                f"Volume {self._uuid} changed since the plan was made: its type was "
-                f"{facts['type']}, is {volume.type}. Create the audit again."
-            )
+            change = f"its type was {facts['type']}, is {volume.type}"
+            check_facts([change], f"Volume {self._uuid}")
 
     async def _check_state(self, volume: VolumeView) -> None:
         """Detached and available; or in use by servers that bear it (B-251, B-252)."""

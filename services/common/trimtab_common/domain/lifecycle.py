@@ -126,7 +126,11 @@ PLAN: Transitions = _table(
     ),
     *((state, _P.CANCELLED, _SYNC) for state in (_P.RECOMMENDED, _P.PENDING)),
 )
-"""Action plan transitions (A §5.2). A plan that cannot start at all fails from PENDING (B-271)."""
+"""Action plan transitions (A §5.2). A plan that cannot start at all fails from PENDING (B-271).
+
+RECOMMENDED to ONGOING stands in the requirements for `auto_trigger`, and so it is no illegal one; nothing
+of ours makes it, because every launch goes through PENDING, the queue (A-085, ADR 0007).
+"""
 
 ACTION: Transitions = _table(
     (_X.PENDING, _X.SKIPPED, _API),
