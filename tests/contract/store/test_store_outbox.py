@@ -50,6 +50,7 @@ async def test_every_save_of_an_audit_leaves_its_event_in_order(world):
     assert data(gone.payload)["deleted_at"] is not None
 
 
+@pytest.mark.req("B-267")
 async def test_plans_and_actions_tell_each_change_with_the_plan_as_it_is_then(world):
     plan = await world.plan(2)
     async with world.store.write() as session:

@@ -9,6 +9,7 @@ import pytest
 from trimtab_common.domain.errors import FailedPrecondition
 from trimtab_common.domain.lifecycle import ActionState, Actor, PlanState
 from trimtab_decision.rollback import Rollbacks
+from trimtab_decision.settings import DecisionSettings
 
 
 async def ended(world, plan, states):
@@ -55,3 +56,22 @@ async def test_what_was_undone_is_not_undone_again_and_what_failed_may_be(world)
     async with world.store.read() as session:
         (stop,) = await session.actions.list_of_plan(third.uuid)
     assert stop.action_type == "stop"
+
+
+@pytest.mark.req("B-302")
+@pytest.mark.parametrize(("period_s", "passed_s"), [(3600, 3600), (60, 60)])
+async def test_a_plan_is_undone_only_so_long_after_its_end(world, period_s, passed_s):
+    plan = await world.plan(1)
+    await world.clock.advance(7200)  # it waited; what counts is its end
+    await ended(world, plan, [ActionState.SUCCEEDED])
+    rollbacks = Rollbacks(store=world.store, clock=world.clock, period_s=period_s)
+    await world.clock.advance(passed_s + 1)
+    with pytest.raises(FailedPrecondition, match=rf"ended more than {period_s} s ago"):
+        await rollbacks.roll_back(plan.uuid)
+    await world.clock.advance(-2)
+    await rollbacks.roll_back(plan.uuid)
+
+
+@pytest.mark.req("B-302")
+def test_the_window_is_an_hour_unless_set():
+    assert DecisionSettings().action_plan_rollback_period_s == 3600.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 
 import pytest
 from plan_world import World, migrate
@@ -23,7 +24,7 @@ def cloud(world: World) -> World:
     return world
 
 
-@pytest.mark.req("B-233")
+@pytest.mark.req("B-233", "B-261")
 @pytest.mark.parametrize("destination", ["h3", None])
 async def test_a_live_migration_ends_when_the_server_runs_on_the_destination(
     cloud: World, destination
@@ -33,6 +34,7 @@ async def test_a_live_migration_ends_when_the_server_runs_on_the_destination(
     assert cloud.states == [DONE]
     assert cloud.nova.all["s0"].host == (destination or "h2")
     assert cloud.action(0).result["host"] == (destination or "h2")
+    assert json.loads(cloud.action(0).input_parameters) == migrate("s0", "h1", destination)[1]
     assert cloud.nova.ledger == [("live_migrate", "s0")]
 
 

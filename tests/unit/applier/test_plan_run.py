@@ -126,7 +126,7 @@ async def test_an_action_that_an_admin_skipped_does_not_run(world: World):
     assert len(world.events("action.execution")) == 2
 
 
-@pytest.mark.req("A-108")
+@pytest.mark.req("A-108", "B-262")
 async def test_parameters_that_the_schema_refuses_fail_the_action(world: World):
     await world.plan(nop(surprise=1), ("teleport", {}))
     await world.run()

@@ -1,5 +1,7 @@
 """The planners: who waits for whom."""
 
+import itertools
+
 import pytest
 
 from trimtab_decision.framework import ProposedAction
@@ -119,3 +121,24 @@ def test_a_resize_waits_for_its_server_and_power_down_for_what_leaves_the_host()
 def test_other_action_types_are_refused():
     with pytest.raises(UnsupportedActionType):
         WorkloadStabilizationPlanner().plan([act("odd")])
+
+
+@pytest.mark.req("B-262")
+@pytest.mark.parametrize("planner", [WeightPlanner, WorkloadStabilizationPlanner])
+def test_the_order_of_a_solution_decides_nothing_between_types(planner):
+    actions = [
+        act("migrate", "a", source_node="h1"),
+        act("change_nova_service_state", "h1", resource_name="h1"),
+        act("resize", "a"),
+        act("nop", "n"),
+    ]
+
+    def links(order):
+        planned = planner().plan(order)
+        name = {
+            s.index: (s.action.action_type, s.action.input_parameters["resource_id"])
+            for s in planned
+        }
+        return {name[s.index]: {name[p] for p in s.parents} for s in planned}
+
+    assert all(links(list(order)) == links(actions) for order in itertools.permutations(actions))

@@ -83,7 +83,7 @@ async def look(world, owner="me", **changes):
     await runner.drain()
 
 
-@pytest.mark.req("A-088", "A-089", "A-093", "A-090")
+@pytest.mark.req("A-088", "A-089", "A-093", "A-090", "B-292")
 async def test_it_runs_at_once_then_each_interval_and_keeps_one_recommended_plan(world):
     audit = await add(world)
     start = world.clock.now()
@@ -164,7 +164,7 @@ async def test_after_its_end_time_it_succeeds_and_never_runs_again(world, has_ru
     assert len(await world.plans(audit)) == int(has_run)
 
 
-@pytest.mark.req("A-082")
+@pytest.mark.req("A-082", "B-292")
 async def test_beside_a_running_plan_a_run_is_skipped_and_the_state_kept(world):
     await world.add_plan(PlanState.ONGOING)
     audit = await add(world)

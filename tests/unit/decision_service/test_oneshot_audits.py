@@ -105,7 +105,7 @@ async def test_an_auto_triggered_plan_yields_to_a_running_one_on_the_same_resour
         assert world.woken == []
 
 
-@pytest.mark.req("A-082")
+@pytest.mark.req("A-082", "B-292")
 async def test_an_audit_without_force_is_cancelled_beside_a_running_plan(world):
     running = await world.add_plan(PlanState.ONGOING)
     audit = await world.add_audit()
