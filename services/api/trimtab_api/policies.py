@@ -64,12 +64,14 @@ def _rest_rules() -> Iterator[oslo.DocumentedRuleDefault]:
             path = "/".join(("", "v1", *route.path)).replace(IDENT, "{id}")
             operations[route.rule].append({"method": route.method, "path": path})
     for rule, where in operations.items():
+        for path in rpcs_of(rule):
+            where.append({"method": "gRPC", "path": path})
         noun, _, verb = rule.partition(":")
         yield oslo.DocumentedRuleDefault(
             name=rule,
             check_str=_ADMIN_OR_SERVICE if rule == WEBHOOK_RULE else _ADMIN,
             description=f"{_VERBS.get(verb, verb.capitalize())}: {noun}".replace("_", " "),
-            operations=[*where, *({"method": "gRPC", "path": path} for path in rpcs_of(rule))],
+            operations=where,
         )
 
 

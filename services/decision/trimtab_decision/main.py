@@ -35,6 +35,7 @@ from trimtab_decision.scoring_client import RemoteScoringEngines
 from trimtab_decision.servicer import DecisionServicer
 from trimtab_decision.settings import DecisionSettings, groups, plugin_groups
 from trimtab_decision.state import StrategyStates
+from trimtab_decision.superseding import Superseding
 from trimtab_decision.syncer import Syncer
 from trimtab_decision.triggers import EventTriggers
 from trimtab_decision.workers import Workers
@@ -125,6 +126,14 @@ async def build(
     )
     scopes = ScopeChecks(store=store, model=replica, elements=elements)
 
+    superseding = Superseding(
+        store=store,
+        model=replica,
+        clock=clock,
+        on_success=settings.supersede_on_success,
+        on_change=settings.supersede_on_change,
+    )
+
     async def beat() -> None:
         await membership.beat(store, settings.host)
         await monitor.look()
@@ -141,6 +150,10 @@ async def build(
         _every(clock, settings.continuous_audit_interval_s, continuous.look), "continuous"
     )
     service.background(_every(clock, settings.event_trigger_interval_s, triggers.look), "triggers")
+    if superseding.is_on:
+        service.background(
+            _every(clock, settings.sweep_interval_s, superseding.look), "superseding"
+        )
     service.add(
         DecisionServicer(
             runner=runner,

@@ -16,6 +16,7 @@ from trimtab_decision.framework import Registry
 from trimtab_decision.framework.destinations import DEFAULT_SELECTOR
 from trimtab_decision.plugins import load_registry
 from trimtab_decision.selection import Selector
+from trimtab_decision.superseding import Supersede
 
 GROUP = "watcher_decision_engine"
 _STRATEGY = "watcher_strategies."
@@ -36,6 +37,20 @@ DECISION_OPTS = [
         default=24,
         min=0,
         help="Hours after which a RECOMMENDED action plan becomes SUPERSEDED; 0: never.",
+    ),
+    cfg.StrOpt(
+        "supersede_on_success",
+        default=Supersede.NONE.value,
+        choices=[choice.value for choice in Supersede],
+        help="RECOMMENDED action plans that become SUPERSEDED when another plan succeeds: none, all, or "
+        "those whose audit has the same scope.",
+    ),
+    cfg.StrOpt(
+        "supersede_on_change",
+        default=Supersede.NONE.value,
+        choices=[choice.value for choice in Supersede],
+        help="RECOMMENDED action plans that become SUPERSEDED when a host comes, goes, is switched or "
+        "gets another capacity: none, all, or those whose audit's scope holds it.",
     ),
     cfg.IntOpt(
         "check_periodic_interval",
@@ -220,6 +235,8 @@ class DecisionSettings:
     host: str = "localhost"
     max_audit_workers: int = 2
     action_plan_expiry_h: int = 24
+    supersede_on_success: Supersede = Supersede.NONE
+    supersede_on_change: Supersede = Supersede.NONE
     check_periodic_interval_s: float = 1800.0
     continuous_audit_interval_s: float = 10.0
     on_restart: OnRestart = OnRestart.RESUME
@@ -278,6 +295,8 @@ class DecisionSettings:
             host=host,
             max_audit_workers=group.max_audit_workers,
             action_plan_expiry_h=group.action_plan_expiry,
+            supersede_on_success=Supersede(group.supersede_on_success),
+            supersede_on_change=Supersede(group.supersede_on_change),
             check_periodic_interval_s=group.check_periodic_interval,
             continuous_audit_interval_s=group.continuous_audit_interval,
             on_restart=OnRestart(group.on_restart),

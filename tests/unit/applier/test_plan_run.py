@@ -200,6 +200,21 @@ async def test_with_on_cancel_wait_running_actions_end_by_themselves():
 
 
 @pytest.mark.req("B-283")
+@pytest.mark.parametrize("flags", [{}, {"fail_execute": True}])
+async def test_a_cancel_that_comes_when_no_further_action_starts_still_ends_cancelled(flags):
+    world = World(on_cancel=OnCancel.WAIT)
+    await world.plan(nop(**flags), sleep(30))
+    runner, _ = await world.runner()
+    running = asyncio.ensure_future(runner.run())
+    await world.passes(5)
+    assert world.states[0] in (DONE, FAILED)
+    await world.request_cancel()
+    await world.until(running)
+    assert world.states[1] is DONE
+    assert world.the_plan.state is PlanState.CANCELLED
+
+
+@pytest.mark.req("B-283")
 async def test_a_plan_cancelled_before_the_worker_starts_runs_nothing(world: World):
     await world.plan(nop(), state=PlanState.CANCELLED)
     await world.run()

@@ -79,7 +79,7 @@ async def test_gnocchi_gives_the_last_measure_of_all_hosts_by_one_request():
         assert await source.problem() == ""
 
 
-@pytest.mark.req("C-143", "C-154")
+@pytest.mark.req("C-143", "C-154", "B-167")
 async def test_gnocchis_processor_time_is_a_percentage_of_all_vcpus_and_airflow_is_tenfold():
     fake = FakeGnocchi()
     async with a_gnocchi(fake) as (source, now):

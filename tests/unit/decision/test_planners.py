@@ -118,6 +118,13 @@ def test_a_resize_waits_for_its_server_and_power_down_for_what_leaves_the_host()
 
 
 @pytest.mark.req("B-218")
+@pytest.mark.parametrize("kind", ["stop", "volume_migrate", "change_node_power_state"])
+def test_it_takes_the_types_that_came_after_it(kind):
+    planned = WorkloadStabilizationPlanner().plan([act("migrate", "a"), act(kind, "x")])
+    assert {step.action.action_type for step in planned} == {"migrate", kind}
+
+
+@pytest.mark.req("B-218")
 def test_other_action_types_are_refused():
     with pytest.raises(UnsupportedActionType):
         WorkloadStabilizationPlanner().plan([act("odd")])

@@ -157,7 +157,7 @@ async def test_datasource_and_metrics_are_those_of_the_best_datasource(
     assert found.state == [{"host_cpu_usage": metrics[0]}, {"host_power": metrics[1]}]
 
 
-@pytest.mark.req("A-042")
+@pytest.mark.req("A-042", "B-046")
 @pytest.mark.parametrize(
     ("value", "comment"), [(100.0, ""), (130.0, "host_cpu_usage of host-a is 130, outside 0..100")]
 )
