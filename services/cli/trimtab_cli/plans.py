@@ -10,7 +10,7 @@ import grpc
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trimtab.plan.v1 import plan_pb2, plan_pb2_grpc
-from trimtab_cli import following, output
+from trimtab_cli import explanations, following, output
 from trimtab_cli.grpc_client import TIMEOUT_S, channel
 
 COLUMNS = ("uuid", "state", "audit", "strategy", "global_efficacy", "status_message")
@@ -60,7 +60,10 @@ def show(obj: Any, uuid: str, form: str) -> None:
             {**output.as_dict(plan), "actions": [output.as_dict(action) for action in actions]}
         )
         return
+    explanation = dict(output.as_dict(plan)["explanation"])
+    plan.ClearField("explanation")
     output.print_one(plan, form)
+    explanations.show(explanation)
     output.print_rows(actions, ACTION_COLUMNS, form)
 
 

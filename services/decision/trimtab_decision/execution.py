@@ -22,6 +22,7 @@ from trimtab_common.domain.scope import scoped
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_decision import efficacy
 from trimtab_decision.errors import PlanRefused, StrategyFailed
+from trimtab_decision.explanation import explain
 from trimtab_decision.framework import (
     PlannedAction,
     Registry,
@@ -68,6 +69,7 @@ class Outcome:
     global_efficacy: list[dict[str, Any]]
     messages: tuple[str, ...]
     rejections: Mapping[str, int]
+    explanation: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Scoring(Protocol):
@@ -131,6 +133,7 @@ class Desk:
             indicators=efficacy.indicator_records(goal, solution),
             messages=tuple(solution.messages),
             rejections=dict(solution.rejections),
+            explanation=explain(solution, compute, metrics),
         )
 
     def order(self, planner: str, options: Mapping[str, Any]) -> tuple[PlannedAction, ...]:

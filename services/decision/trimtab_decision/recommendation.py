@@ -98,6 +98,7 @@ class Recommender:
             strategy_id=strategy_id,
             global_efficacy=outcome.global_efficacy,
             efficacy_indicators=outcome.indicators,
+            explanation={**outcome.explanation, "messages": list(outcome.messages)},
         )
         return Recommendation(
             plan=plan,

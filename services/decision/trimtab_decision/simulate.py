@@ -10,17 +10,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
-
-import numpy as np
-from numpy.typing import NDArray
 
 from trimtab_common.domain.elements import ElementSnapshot
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.scope import scoped
-from trimtab_common.domain.snapshot import MEMORY_MIB, VCPU, ComputeSnapshot, MetricsTable
+from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_common.rules import parameters as rules
 from trimtab_decision.efficacy import global_efficacy, indicator_records
+from trimtab_decision.explanation import described
 from trimtab_decision.framework import (
     ModelPlanner,
     PlannedAction,
@@ -29,6 +26,7 @@ from trimtab_decision.framework import (
     StrategyContext,
     planned_by,
 )
+from trimtab_decision.load_after import cpu_load_sd, hosts_after, hosts_in_use
 from trimtab_decision.plugins import load_registry
 from trimtab_decision.verifier import Violation, verify
 
@@ -66,22 +64,8 @@ class SimulationReport:
         `bound_of`; None where the strategy knows no bound. cost: migrations, and the memory that they carry over.
         ruled_out: constraint -> how many candidates it ruled out.
         """
-        stats = self.solution.stats
-        moves = [step.action for step in self.planned]
-        memory = sum(
-            int(action.facts.get("memory_mib", 0))
-            for action in moves
-            if action.action_type == "migrate"
-        )
         return {
-            "bound_of": stats.get("bound_of"),
-            "value": stats.get("value"),
-            "bound": stats.get("bound"),
-            "gap_pct": stats.get("gap_pct"),
-            "gain_pct": self.solution.stats.get("gain_pct"),
-            "cost": {"migrations": self.migrations, "memory_mib": memory},
-            "messages": list(self.solution.messages),
-            "ruled_out": dict(self.solution.rejections.most_common()),
+            **described(self.solution),
             "moves": [
                 {
                     "action_type": action.action_type,
@@ -90,7 +74,7 @@ class SimulationReport:
                     "destination": action.input_parameters.get("destination_node"),
                     "reason": action.reason,
                 }
-                for action in moves
+                for action in (step.action for step in self.planned)
             ],
         }
 
@@ -187,8 +171,8 @@ def simulate(
         seed=seed,
         cpu_s=cpu_s,
         peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MIB,
-        hosts_in_use_before=_in_use(snapshot.server_host),
-        hosts_in_use_after=_in_use(after),
+        hosts_in_use_before=hosts_in_use(snapshot.server_host),
+        hosts_in_use_after=hosts_in_use(after),
         cpu_load_sd_before=cpu_load_sd(snapshot, metrics, snapshot.server_host),
         cpu_load_sd_after=cpu_load_sd(snapshot, metrics, after),
         violations=tuple(verify(snapshot, planned)),
@@ -211,72 +195,3 @@ def _scoped(
     opted = bool(parameters.get("check_optimize_metadata", False))
     result = scoped(snapshot, scope, check_optimize_metadata=opted)
     return result.snapshot, result.align(metrics)
-
-
-def hosts_after(snapshot: ComputeSnapshot, planned: Sequence[PlannedAction]) -> NDArray[np.int32]:
-    """[V] the host of each server after the plan; where Nova chooses, the roomiest that fits."""
-    after = snapshot.server_host.copy()
-    hosts = {name: i for i, name in enumerate(snapshot.host_name)}
-    raw = np.ascontiguousarray(snapshot.server_uuid).tobytes()
-    servers = {raw[i * 16 : i * 16 + 16]: i for i in range(snapshot.n_servers)}
-    free = snapshot.capacity() - snapshot.used()
-    open_hosts = snapshot.host_up & snapshot.host_enabled
-    for step in planned:
-        inputs = step.action.input_parameters
-        if step.action.action_type == "change_nova_service_state":
-            host = hosts.get(inputs.get("resource_name") or inputs.get("resource_id", ""), -1)
-            if host >= 0:
-                open_hosts[host] = inputs.get("state") == "enabled"
-        if step.action.action_type != "migrate":
-            continue
-        server = servers.get(_uuid_bytes(inputs.get("resource_id", "")), -1)
-        if server < 0:  # the actuator may name anything; the applier would skip it
-            continue
-        demand = snapshot.server_demand[server]
-        target = hosts.get(inputs.get("destination_node", ""), -1)
-        if target < 0:
-            fitting = np.flatnonzero(open_hosts & (free >= demand).all(axis=1))
-            fitting = fitting[fitting != after[server]]
-            if not len(fitting):
-                continue
-            target = int(fitting[np.argmax(free[fitting, MEMORY_MIB])])
-        free[after[server]] += demand
-        free[target] -= demand
-        after[server] = target
-    return after
-
-
-def _uuid_bytes(text: str) -> bytes:
-    """The bytes of a uuid, empty for what is none."""
-    try:
-        return UUID(text).bytes
-    except (ValueError, TypeError, AttributeError):
-        return b""
-
-
-def _in_use(server_host: NDArray[np.int32]) -> int:
-    return len(np.unique(server_host[server_host >= 0]))
-
-
-def cpu_load_sd(
-    snapshot: ComputeSnapshot, metrics: MetricsTable, server_host: NDArray[np.int32]
-) -> float | None:
-    """Population sd of the cpu load (0..1) of the hosts now up and enabled; None if not measured.
-
-    A moved server takes its measured cores along; the same hosts count before and after.
-    """
-    measured = metrics.host.get("host_cpu_usage")
-    if measured is None:
-        return None
-    vcpus = np.maximum(snapshot.host_inventory[:, VCPU].astype(np.float64), 1.0)
-    usage = metrics.server.get("instance_cpu_usage")
-    load = measured / 100.0
-    moved = np.flatnonzero(server_host != snapshot.server_host)
-    if usage is not None and len(moved):
-        cores = np.nan_to_num(usage[moved]) / 100.0 * snapshot.server_demand[moved, VCPU]
-        load = load.copy()
-        source, target = snapshot.server_host[moved], server_host[moved]
-        np.subtract.at(load, source, cores / vcpus[source])
-        np.add.at(load, target, cores / vcpus[target])
-    counted = snapshot.host_up & snapshot.host_enabled & ~np.isnan(measured)
-    return float(load[counted].std()) if counted.any() else None

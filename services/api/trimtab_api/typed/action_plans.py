@@ -203,6 +203,7 @@ def message(
         progress={state.value: count for state, count in (progress or {}).items()},
         etag=etags.of(plan),
         expected_end_at=values.timestamp(expected_end_at),
+        explanation=None if progress is None else values.struct(plan.explanation),
     )
 
 

@@ -104,7 +104,10 @@ class EfficacyIndicator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionPlan(Stamped):
-    """The moves an audit recommends. `global_efficacy`: [{name, description, unit, value}]."""
+    """The moves an audit recommends. `global_efficacy`: [{name, description, unit, value}].
+
+    `explanation`: why it is what it is: bound, gap, cost, what was ruled out, curve; None unless made here.
+    """
 
     uuid: str
     audit_id: int
@@ -118,6 +121,7 @@ class ActionPlan(Stamped):
     efficacy_indicators: tuple[EfficacyIndicator, ...] = ()
     hostname: str | None = None
     status_message: str | None = None
+    explanation: dict[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ STATUS_MESSAGE_LENGTH = 255
 _UNTOUCHABLE = frozenset(
     {"id", "uuid", "state", "created_at", "deleted_at", "deleted", "visible", "actions_follow"}
 )
-QUIET = frozenset({"reason", "facts", "intent", "result"})
+QUIET = frozenset({"reason", "explanation", "facts", "intent", "result"})
 """Columns of our own: a change of these alone is no event on the bus."""
 
 

@@ -26,7 +26,7 @@ from trimtab_common.store.session import Session, StoreOptions
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The newest migration; a constant, because finding it would import alembic at every start."""
 
 

@@ -136,6 +136,7 @@ action_plans = _table(
     sa.Column("global_efficacy", JsonText, nullable=False),
     sa.Column("hostname", sa.String(255)),
     sa.Column("status_message", sa.String(255)),
+    sa.Column("explanation", JsonText),
     # False while its actions are being stored in chunks: no read shows it.
     sa.Column("visible", sa.Boolean, nullable=False),
     # True from its deletion or cancelling until its actions have followed: the sweep looks here.

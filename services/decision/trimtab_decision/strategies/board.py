@@ -113,22 +113,35 @@ class Board:
 
     def why_not(self, server: int, hosts: NDArray[np.intp]) -> dict[str, int]:
         """Constraint -> how many of these hosts it rules out for the server, the first one found."""
-        masks, free = self.masks, self.placement.free
         counts: dict[str, int] = {}
         for host in hosts.tolist():
-            if host == self.snapshot.server_host[server]:
-                continue
-            lacking = self.placement.demand[server] > free[host] + 1e-6
-            if not masks.targets[host]:
-                reason = "host down or disabled"
-            elif not masks.class_hosts[masks.server_class[server], host]:
-                reason = "availability zone or filter"
-            elif lacking.any():
-                reason = self.dims.names[int(np.argmax(lacking))]
-            else:
-                reason = "server group or filter"
-            counts[reason] = counts.get(reason, 0) + 1
+            if host != self.snapshot.server_host[server]:
+                reason = self._ruled_out_by(server, host)
+                counts[reason] = counts.get(reason, 0) + 1
         return counts
+
+    def others(self, server: int, ranked: NDArray[np.intp], fitting: NDArray[np.intp]) -> str:
+        """For the reason of a move: the next best host, and what ruled out the best that did not fit.
+
+        ranked: hosts, the best first; fitting: those of them that can take it, in that order.
+        """
+        names, home = self.snapshot.host_name, int(self.snapshot.server_host[server])
+        text = f"; next best {names[fitting[1]]}" if len(fitting) > 1 else ""
+        before = [host for host in ranked.tolist() if host != home]
+        for host in before[: before.index(int(fitting[0]))]:
+            return f"{text}; {names[host]} is ruled out by {self._ruled_out_by(server, host)}"
+        return text
+
+    def _ruled_out_by(self, server: int, host: int) -> str:
+        masks = self.masks
+        lacking = self.placement.demand[server] > self.placement.free[host] + 1e-6
+        if not masks.targets[host]:
+            return "host down or disabled"
+        if not masks.class_hosts[masks.server_class[server], host]:
+            return "availability zone or filter"
+        if lacking.any():
+            return self.dims.names[int(np.argmax(lacking))]
+        return "server group or filter"
 
     def count_refusals(self, solution: Solution, server: int, hosts: NDArray[np.intp]) -> None:
         """Adds to the solution's rejections what kept this server from these hosts."""

@@ -39,6 +39,7 @@ ACTION_PLANS = Resource(
         Field(name="global_efficacy", type=LIST, shown=SHORT),
         Field(name="hostname", type=STRING, nullable=True, max_length=255),
         status_message(),
+        own("explanation", OBJECT),
         Field(name="updated_at", type=ZONED, shown=SHORT, nullable=True),
         Field(name="created_at", type=ZONED, nullable=True),
         Field(name="deleted_at", type=ZONED, nullable=True),

@@ -70,7 +70,7 @@ class NoisyNeighbor(Strategy):
                 board.count_refusals(solution, finding.noisy, targets)
                 continue
             server_name, target = board.snapshot.server_name, int(fitting[0])
-            other = f"; next best {names[fitting[1]]}" if len(fitting) > 1 else ""
+            other = board.others(finding.noisy, targets, fitting)
             reason = (
                 f"{server_name[finding.noisy]} takes the cache of {server_name[finding.victim]} "
                 f"(priority {finding.priority}) on {names[finding.host]}; {names[target]} is the "

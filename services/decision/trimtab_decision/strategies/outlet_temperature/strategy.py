@@ -52,7 +52,7 @@ class OutletTemperature(Strategy):
                     board.count_refusals(solution, server, targets)
                     continue
                 target = int(fitting[0])
-                other = f"; next best {names[fitting[1]]}" if len(fitting) > 1 else ""
+                other = board.others(server, targets, fitting)
                 reason = (
                     f"{names[source]} is at {temperature[source]:.1f} °C, at or above "
                     f"{threshold:g} °C; {names[target]} at {temperature[target]:.1f} °C is the "

@@ -96,11 +96,11 @@ def _move_all(
                 "airflow; nothing is planned."
             )
             return
-        board.placement.move(server, int(fitting[0]))
-        chosen.append((server, fitting))
-    for server, fitting in chosen:
-        home, target = int(snapshot.server_host[server]), int(fitting[0])
-        other = f"; next best {names[fitting[1]]}" if len(fitting) > 1 else ""
+        target, other = int(fitting[0]), board.others(server, targets, fitting)
+        board.placement.move(server, target)
+        chosen.append((server, target, other))
+    for server, target, other in chosen:
+        home = int(snapshot.server_host[server])
         reason = (
             f"{names[home]} blows {airflow[home]:.0f}, {names[target]} {airflow[target]:.0f} "
             f"(0.1 CFM){other}."

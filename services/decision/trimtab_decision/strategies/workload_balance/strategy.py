@@ -106,9 +106,11 @@ class _Field:
         for source in sources[np.argsort(-used[sources], kind="stable")].tolist():
             for server in self._leaving(source, average):
                 after = (self.workload[below] + self.amount[server]) / self.total[below] * 100.0
-                targets = self.board.destinations(server, below[after < self.threshold])
+                staying = below[after < self.threshold]
+                targets = self.board.destinations(server, staying)
                 if len(targets):
-                    self._plan(server, source, targets)
+                    other = self.board.others(server, staying, targets)
+                    self._plan(server, source, target=int(targets[0]), other=other)
                     return True
                 self._count_refusals(server, below, after)
         return False
@@ -132,10 +134,8 @@ class _Field:
             self.solution.rejections["server larger than the host's excess"] += too_large
         yield from fit[np.argsort(rest[rest >= 0], kind="stable")].tolist()
 
-    def _plan(self, server: int, source: int, targets: NDArray[np.intp]) -> None:
+    def _plan(self, server: int, source: int, *, target: int, other: str) -> None:
         names, used = self.board.snapshot.host_name, self.used_pct()
-        target = int(targets[0])
-        other = f"; next best {names[targets[1]]}" if len(targets) > 1 else ""
         reason = (
             f"{names[source]} is at {used[source]:.1f} %, at or above {self.threshold:g} %; "
             f"{names[target]} is at {used[target]:.1f} % and stays below{other}."
