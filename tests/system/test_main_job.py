@@ -11,8 +11,10 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+from google.protobuf.json_format import MessageToDict
 
 from trimtab.audit.v1 import audit_pb2, audit_pb2_grpc
+from trimtab.plan.v1 import plan_pb2, plan_pb2_grpc
 
 ENDED = {"SUCCEEDED", "FAILED", "CANCELLED", "SUPERSEDED"}
 
@@ -47,11 +49,38 @@ def test_a_dummy_audit_ends_with_two_nops_and_a_sleep(rest):
     assert run_plan(rest, plan)["state"] == "SUCCEEDED"
 
 
+def explained_everywhere(rest, system, plan):
+    """Over gRPC, over HTTP and in the terminal: bound, cost and the curve; each move its reason."""
+    with grpc.insecure_channel(f"127.0.0.1:{system.ports.gateway}") as channel:
+        stub = plan_pb2_grpc.PlanServiceStub(channel)
+        shown = stub.GetActionPlan(
+            plan_pb2.GetActionPlanRequest(action_plan=plan["uuid"]), timeout=10
+        )
+        actions = stub.ListActions(
+            plan_pb2.ListActionsRequest(action_plan=plan["uuid"]), timeout=10
+        ).actions
+    told = MessageToDict(shown.explanation)
+    assert told["bound_of"] == "hosts in use"
+    assert told["bound"] <= told["value"]
+    moves = [action for action in actions if action.action_type == "migrate"]
+    assert told["cost"]["migrations"] == told["curve"][-1]["migrations"] == len(moves)
+    assert told["curve"][-1]["hosts_in_use"] < told["curve"][0]["hosts_in_use"]
+    assert all("can be emptied with" in action.reason for action in moves)
+    assert rest.get(f"/trimtab/v1/action_plans/{plan['uuid']}")["explanation"] == told
+    command = [str(Path(sys.executable).parent / "trimtab"), "--address"]
+    command += [f"127.0.0.1:{system.ports.gateway}", "plan", "show", plan["uuid"]]
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "no plan gets below" in printed
+    assert "After so many of its migrations" in printed
+
+
 @pytest.mark.req("B-038", "B-108")
 def test_a_consolidation_empties_hosts_and_moves_each_server_once(rest, system):
     audit = run_audit(rest, goal="server_consolidation", strategy="vm_workload_consolidation")
     assert audit["state"] == "SUCCEEDED", audit["status_message"]
     plan = plan_of(rest, audit)
+    assert "explanation" not in plan
+    explained_everywhere(rest, system, plan)
     actions = rest.get(f"/v1/actions/detail?action_plan_uuid={plan['uuid']}")["actions"]
     moves = [a["input_parameters"] for a in actions if a["action_type"] == "migrate"]
     assert moves

@@ -143,6 +143,8 @@ async def test_indicators_and_global_efficacy_are_stored_with_the_plan(world):
     assert [(e["name"], e["value"]) for e in plan.global_efficacy] == [
         ("live_migrations_count", 0.0)
     ]
+    assert plan.explanation["cost"] == {"migrations": 0, "memory_mib": 0}
+    assert plan.explanation["curve"] == []
 
 
 @pytest.mark.req("B-036", "C-096")
