@@ -122,7 +122,7 @@ class Inbox:
                 counters.NOTIFICATIONS.labels("ignored").inc()
                 continue
             try:
-                outcome = self._handle(self.dialect.decode(body))
+                outcome = self._handle(self.dialect.decoded(body, event_type))
             except Malformed as problem:
                 outcome = "malformed"
                 found = _MESSAGE_ID.search(body)
@@ -172,7 +172,7 @@ class Inbox:
 
     def _handle(self, event: Notification) -> str:
         rule = self.dialect.table.get(event.event_type)
-        if rule is None or not event.publisher_id.startswith(self.dialect.publishers):
+        if rule is None or not self.dialect.accepts(event):
             return "ignored"
         self._heard = True
         if event.priority != rule.priority:
