@@ -35,6 +35,7 @@ from trimtab_decision.scoring_client import RemoteScoringEngines
 from trimtab_decision.servicer import DecisionServicer
 from trimtab_decision.settings import DecisionSettings, groups, plugin_groups
 from trimtab_decision.state import StrategyStates
+from trimtab_decision.superseding import LeftBehind
 from trimtab_decision.syncer import Syncer
 from trimtab_decision.triggers import EventTriggers
 from trimtab_decision.workers import Workers
@@ -123,6 +124,10 @@ async def build(
         settings=settings,
         owner=owner,
     )
+    if settings.action_plan_check_interval_s:
+        interval_s = settings.action_plan_check_interval_s
+        left_behind = LeftBehind(store=store, model=replica, clock=clock, interval_s=interval_s)
+        service.background(_every(clock, interval_s, left_behind.look), "left-behind")
     scopes = ScopeChecks(store=store, model=replica, elements=elements)
 
     async def beat() -> None:

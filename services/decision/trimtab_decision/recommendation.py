@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, overload
 from uuid import UUID, uuid4, uuid5
 
+import structlog
+
 from trimtab_common.domain.errors import NotFound, TrimtabError
 from trimtab_common.domain.lifecycle import ActionState, AuditType
 from trimtab_common.domain.records import Action, ActionPlan, Audit
@@ -44,6 +46,7 @@ from trimtab_decision.selection import Choice, Selection, better, told
 from trimtab_decision.settings import DecisionSettings
 from trimtab_decision.workers import Thinker, Thinking
 
+log = structlog.get_logger(__name__)
 _SEED_BITS = 31
 
 
@@ -199,6 +202,14 @@ class Recommender:
         table = MetricsTable()
         if strategy.needs_compute_model:
             compute = model.current(self.model, max_age_s=self.settings.max_model_age_s)
+            log.info(
+                "planning on the model",
+                audit=audit.uuid,
+                strategy=strategy.name,
+                epoch=compute.epoch,
+                revision=compute.revision,
+                taken_at=compute.taken_at.isoformat(),
+            )
             queries = queries_for(type(strategy), values)
             if queries:
                 sources = self.settings.datasources.get(strategy.name, ())

@@ -38,6 +38,13 @@ DECISION_OPTS = [
         help="Hours after which a RECOMMENDED action plan becomes SUPERSEDED; 0: never.",
     ),
     cfg.IntOpt(
+        "action_plan_check_interval",
+        default=60,
+        min=0,
+        help="Seconds between looks whether what RECOMMENDED action plans rely on still holds; one that "
+        "applier would refuse becomes SUPERSEDED. 0: never.",
+    ),
+    cfg.IntOpt(
         "check_periodic_interval",
         default=1800,
         min=1,
@@ -220,6 +227,7 @@ class DecisionSettings:
     host: str = "localhost"
     max_audit_workers: int = 2
     action_plan_expiry_h: int = 24
+    action_plan_check_interval_s: float = 60.0
     check_periodic_interval_s: float = 1800.0
     continuous_audit_interval_s: float = 10.0
     on_restart: OnRestart = OnRestart.RESUME
@@ -278,6 +286,7 @@ class DecisionSettings:
             host=host,
             max_audit_workers=group.max_audit_workers,
             action_plan_expiry_h=group.action_plan_expiry,
+            action_plan_check_interval_s=group.action_plan_check_interval,
             check_periodic_interval_s=group.check_periodic_interval,
             continuous_audit_interval_s=group.continuous_audit_interval,
             on_restart=OnRestart(group.on_restart),
