@@ -121,6 +121,37 @@ class VolumeRow:
         return self.uuid
 
 
-def storage_model(*, epoch: str = "", revision: int = 0) -> ElementModel:
+class StorageModel(ElementModel):
+    """Nodes, pools, volumes and volume types; what is in what is found by an index (C-022, C-024)."""
+
+    def __init__(self, *, epoch: str = "", revision: int = 0) -> None:
+        super().__init__(
+            (NODE, POOL, VOLUME, VOLUME_TYPE),
+            epoch=epoch,
+            revision=revision,
+            inside={POOL: lambda row: node_of(row.name), VOLUME: lambda row: row.pool},
+        )
+
+    def find_node(self, name: str) -> StorageNodeRow | None:
+        """The node of this host, or of a pool of this name; None."""
+        row: StorageNodeRow | None = self.find(NODE, node_of(name))
+        return row
+
+    def find_pool_of(self, volume: str) -> PoolRow | None:
+        """The pool that a volume is in; None when either is not here."""
+        row: VolumeRow | None = self.find(VOLUME, volume)
+        pool: PoolRow | None = self.find(POOL, row.pool) if row is not None else None
+        return pool
+
+    def pools_of(self, host: str) -> list[PoolRow]:
+        """The pools of a node, by name."""
+        return [self.find(POOL, name) for name in sorted(self.members(POOL, node_of(host)))]
+
+    def volumes_of(self, pool: str) -> list[VolumeRow]:
+        """The volumes of a pool, by uuid."""
+        return [self.find(VOLUME, uuid) for uuid in sorted(self.members(VOLUME, pool))]
+
+
+def storage_model(*, epoch: str = "", revision: int = 0) -> StorageModel:
     """An empty storage model."""
-    return ElementModel((NODE, POOL, VOLUME, VOLUME_TYPE), epoch=epoch, revision=revision)
+    return StorageModel(epoch=epoch, revision=revision)
