@@ -76,7 +76,7 @@ async def build(
     service.on_stop(workers.close)
     await workers.start()
     replica = ModelReplica(collectors[0], others=collectors[1:])
-    metrics = CollectorMetrics(collector, timeout_s=settings.metrics_timeout_s)
+    metrics = CollectorMetrics(collector, timeout_s=settings.metrics_timeout_s, clock=clock)
     elements = CollectorElements(collector, timeout_s=settings.metrics_timeout_s)
     runner = AuditRunner(
         store=store,

@@ -38,6 +38,7 @@ from trimtab_decision.framework import PlannedAction, Registry, Strategy
 from trimtab_decision.metrics import (
     MetricsReader,
     double_period_queries,
+    joined,
     queries_for,
     with_double_period,
 )
@@ -210,13 +211,14 @@ class Recommender:
                 revision=compute.revision,
                 taken_at=compute.taken_at.isoformat(),
             )
-            queries = queries_for(type(strategy), values)
-            if queries:
-                sources = self.settings.datasources.get(strategy.name, ())
+            sources = self.settings.datasources.get(strategy.name, ())
+            if queries := queries_for(type(strategy), values):
                 table = await self.metrics.read(compute, queries, sources)
                 if double := double_period_queries(type(strategy), queries):
                     longer = await self.metrics.read(compute, double, sources)
                     table = with_double_period(table, longer)
+            if histories := strategy.histories(values):
+                table = joined(table, await self.metrics.history(compute, histories, sources))
         others = {
             kind: await self.elements.read(kind, audit.scope)
             for kind in sorted(strategy.models(values))
