@@ -14,6 +14,7 @@ from trimtab_common.domain.changes import Change, HostRow, RemoveHost, UpsertHos
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.errors import (
     DeadlineExceeded,
+    InvalidArgument,
     NotFound,
     TrimtabError,
     Unavailable,
@@ -112,14 +113,19 @@ class HostReading:
         self._unanswered -= inventories.keys()
         self._unanswered |= {record.host for record in wanted} - inventories.keys()
         rows: dict[str, HostRow] = {}
+        missing: set[str] = set()
         for record in wanted:
-            rows[record.host] = host_row(
-                record,
-                service_of.get(record.host),
-                inventories.get(record.host),
-                model.find_host(record.host),
-            )
-        missing = {name for name, row in rows.items() if not any(row.inventory)}
+            service, known = service_of.get(record.host), model.find_host(record.host)
+            try:
+                row = host_row(record, service, inventories.get(record.host), known)
+            except InvalidArgument as error:
+                log.warning("a host makes no sense, what is known stays", problem=error.message)
+                missing.add(record.host)
+                if known is None:
+                    continue
+                row = known
+            rows[record.host] = row
+        missing |= {name for name, row in rows.items() if not any(row.inventory)}
         for service in services:
             known = model.find_host(service.host)
             if not service.complete and service.host not in rows and known is not None:

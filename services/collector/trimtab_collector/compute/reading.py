@@ -31,6 +31,7 @@ from trimtab_common.domain.changes import (
 )
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.errors import (
+    InvalidArgument,
     NotFound,
     PermissionDenied,
 )
@@ -266,7 +267,11 @@ class ComputeReader:
             return model.find_server(record.uuid)  # its cell is away: what is known still holds
         if record.vm_state in GONE or not self.loaded.admits(record.host):
             return None
-        return server_row(record, extended=self._extended)
+        try:
+            return server_row(record, extended=self._extended)
+        except InvalidArgument as error:
+            log.warning("a server makes no sense, what is known stays", problem=error.message)
+            return model.find_server(record.uuid)
 
     async def _ask_placement_again(
         self, services: Sequence[ServiceRecord], model: ComputeModel

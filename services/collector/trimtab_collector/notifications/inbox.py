@@ -27,6 +27,7 @@ from trimtab_collector.notifications.ordering import Ordering, Verdict
 from trimtab_collector.notifications.outcome import HOST, Dialect, EventRule, Outcome
 from trimtab_collector.reads import FullRead
 from trimtab_common.domain.changes import RemoveServer, UpsertServer
+from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.runtime.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -123,7 +124,7 @@ class Inbox:
                 continue
             try:
                 outcome = self._handle(self.dialect.decoded(body, event_type))
-            except Malformed as problem:
+            except (Malformed, InvalidArgument) as problem:
                 outcome = "malformed"
                 found = _MESSAGE_ID.search(body)
                 log.warning(

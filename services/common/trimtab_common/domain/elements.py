@@ -31,6 +31,15 @@ class Row(Protocol):
         ...
 
 
+def check_row(row: Row, key: str, **amounts: float) -> None:
+    """InvalidArgument: an element without a key, or an amount below zero (C-019)."""
+    if not key:
+        raise InvalidArgument(f"A {row.KIND} needs a key.")
+    wrong = [f"{name} is {amount}" for name, amount in amounts.items() if not amount >= 0]
+    if wrong:
+        raise InvalidArgument(f"{row.KIND} {key}: {', '.join(wrong)}; it must not be below zero.")
+
+
 @dataclass(frozen=True, slots=True)
 class Upsert:
     """Add an element, or replace the one with this key."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from trimtab_common.domain.elements import ElementModel
+from trimtab_common.domain.elements import ElementModel, check_row
 
 NODE, POOL, VOLUME = "storage_node", "pool", "volume"
 VOLUME_TYPE = "volume_type"
@@ -24,7 +24,10 @@ def backend_of(host: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageNodeRow:
-    """One cinder-volume service, keyed by host. volume_types: names of those that it offers."""
+    """One cinder-volume service, keyed by host. volume_types: names of those that it offers.
+
+    InvalidArgument: no host.
+    """
 
     KIND: ClassVar[str] = NODE
 
@@ -34,6 +37,9 @@ class StorageNodeRow:
     enabled: bool = True
     disabled_reason: str = ""
     volume_types: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_row(self, self.host)
 
     @property
     def key(self) -> str:
@@ -60,6 +66,9 @@ class PoolRow:
     pool_name: str = ""
     backend_name: str = ""
     max_over_subscription_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        check_row(self, self.name, volumes=self.volumes)
 
     @property
     def key(self) -> str:
@@ -114,6 +123,9 @@ class VolumeRow:
     volume_type: str = ""
     migration_status: str = ""
     created_at_s: int = 0
+
+    def __post_init__(self) -> None:
+        check_row(self, self.uuid, size_gb=self.size_gb, created_at_s=self.created_at_s)
 
     @property
     def key(self) -> str:
