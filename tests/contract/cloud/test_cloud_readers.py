@@ -42,6 +42,7 @@ async def test_this_nova_is_new_enough(nova):
     await nova.check_version()
 
 
+@pytest.mark.req("C-170")
 async def test_hypervisors_with_their_sizes(nova, conn):
     read = {r.uuid: r for r in await nova.hypervisors()}
     # not the SDK's objects, which warn of the fields that 2.88 has taken away
@@ -115,6 +116,7 @@ async def test_aggregates_with_their_zones(nova, conn):
     assert read == shown
 
 
+@pytest.mark.req("C-170")
 async def test_inventories_of_a_host(session, conn):
     provider = next(conn.placement.resource_providers())
     read = await Placement(session).inventories(provider.id)
@@ -282,7 +284,7 @@ def cinder(session):
     return Cinder(session)
 
 
-@pytest.mark.req("C-167")
+@pytest.mark.req("C-167", "C-170")
 async def test_volume_services_pools_and_types(cinder, conn):
     services = {row.host: row for row in await cinder.services()}
     shown = {s.host: s for s in conn.block_storage.services(binary="cinder-volume")}
@@ -323,7 +325,7 @@ async def test_volumes_of_all_projects(cinder, conn, eventually):
         await cinder.volume(made.id)
 
 
-@pytest.mark.req("C-003", "C-168")
+@pytest.mark.req("C-003", "C-168", "C-170")
 async def test_keystone_knows_one_service_of_each_kind(session):
     keystone = Keystone(session)
     assert await keystone.is_service_enabled("compute")
@@ -334,7 +336,7 @@ async def test_keystone_knows_one_service_of_each_kind(session):
 
 
 @pytest.mark.fake_only
-@pytest.mark.req("C-082")
+@pytest.mark.req("C-082", "C-170")
 async def test_machines_with_their_power(session, conn):
     ironic = Ironic(session)
     machines = {row.name: row for row in await ironic.machines()}

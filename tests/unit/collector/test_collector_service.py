@@ -370,7 +370,7 @@ async def test_storage_and_baremetal_are_watched_like_compute(tmp_path):
             await stub.Refresh(model_pb2.RefreshRequest(kind="baremetal"), timeout=10)
 
 
-@pytest.mark.req("C-044", "C-045", "C-048")
+@pytest.mark.req("C-044", "C-045", "C-048", "A-109")
 async def test_a_collector_that_loads_on_request_reads_what_is_asked_for(tmp_path):
     async with running_fakecloud(CloudSpec(hosts=4, servers=8)) as cloud:
         entry = cloud.entry("admin")
