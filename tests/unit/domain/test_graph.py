@@ -87,7 +87,8 @@ def test_stacks_and_parts_of_any_layer_go_on_top_with_attributes_of_their_own():
         ],
     )
     whole = graph.joined(parts)
-    assert whole.shortest_path("shop", "switch 1") == ["shop", S1, "vnic 1", "nic 1", "switch 1"]
+    assert whole.shortest_path("shop", "u1") == ["shop", S1, "u1"]
+    assert whole.shortest_path("vnic 1", "switch 1") == ["vnic 1", "nic 1", "switch 1"]
     found = {vertex["id"]: vertex for vertex in whole.as_json()["vertices"]}
     assert {vertex["layer"] for vertex in found.values()} == {"physical", "virtual", "application"}
     assert (found["u1"]["cpu_family"], found["shop"]["owner"]) == ("cascade lake", "sales")
