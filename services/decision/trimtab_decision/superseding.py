@@ -47,8 +47,8 @@ class _Service:
 class LeftBehind:
     """One look at all recommended plans; `main` repeats it.
 
-    interval_s: between looks. A plan younger than that is left alone, and so are all while the model is not
-    whole or was not confirmed since: a copy that lags would take the past for a change.
+    interval_s: between looks. A plan younger than that is left alone, and so is one that the cloud has not
+    confirmed the model since, and all while it is not whole: a copy that lags would take the past for a change.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class LeftBehind:
 
     async def look(self) -> int:
         """How many plans were superseded. Reads nothing when the model did not change."""
-        if not self._model.ready or self._model.age_s >= self._interval_s:
+        if not self._model.ready:
             return 0
         now = self._model.snapshot()
         if now is self._seen or now.partial or now.stale_reason:
             return 0
-        before = self._clock.now() - timedelta(seconds=self._interval_s)
+        before = self._clock.now() - timedelta(seconds=max(self._interval_s, self._model.age_s))
         recommended = {"state": PlanState.RECOMMENDED}
         async with self._store.read() as session:
             plans = await session.action_plans.list(Query(filters=recommended))

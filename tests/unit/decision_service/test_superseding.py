@@ -157,7 +157,7 @@ async def test_in_doubt_a_plan_stands(world, plan, looker, doubt):
     elif doubt == "stale":
         world.model.now = replace(world.model.now, stale_reason="Nova is away")
     elif doubt == "not confirmed":
-        world.model.age_s = INTERVAL_S
+        world.model.age_s = INTERVAL_S + 1
     else:
         world.model.now = None
     assert await looker.look() == 0
