@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import bench_large
 import bench_model
 import bench_rest
 import bench_scoring
@@ -30,6 +31,8 @@ QUIET_LOAD = 1.5
 PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "notifications": lambda: bench_model.notification_figures(RANGES["notifications"]),
     "snapshot": bench_model.snapshot_figures,
+    "growth": lambda: bench_large.growth_figures(RANGES["growth"]),
+    "collector": lambda: bench_large.collector_figures(RANGES["growth"]),
     "build": bench_model.build_figures,
     "strategies": lambda: bench_model.strategy_figures(RANGES["strategies"]),
     "planner": bench_model.planner_figures,

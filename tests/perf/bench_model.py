@@ -219,7 +219,7 @@ def _id(number):
 
 
 @contextlib.contextmanager
-def a_fakecloud(folder, *arguments):
+def a_fakecloud(folder, *arguments, within_s=60.0):
     """The address of its clouds.yaml; the process is another, so that its work is not ours."""
     clouds = Path(folder) / "clouds.yaml"
     program = Path(sys.executable).parent / "trimtab-fakecloud"
@@ -227,13 +227,13 @@ def a_fakecloud(folder, *arguments):
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         child.stdout.readline()  # it answers now
-        until = time.monotonic() + 60
+        until = time.monotonic() + within_s
         while not clouds.exists() and time.monotonic() < until:
             time.sleep(0.05)
         yield clouds
     finally:
         child.terminate()
-        child.wait(10)
+        child.wait(120)
 
 
 class _Counting:

@@ -44,6 +44,11 @@ def rss_mib(pid: int) -> float:
     return _of(f"/proc/{pid}/status", "VmRSS:")
 
 
+def peak_mib(pid: int) -> float:
+    """The most resident memory it ever had."""
+    return _of(f"/proc/{pid}/status", "VmHWM:")
+
+
 def pss_mib(pid: int) -> float:
     """Resident memory, shared pages divided by those who share them."""
     return _of(f"/proc/{pid}/smaps_rollup", "Pss:")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,10 @@ _PREFIX = {
     storage.VOLUME_TYPE: "type ",
     baremetal.NODE: "",
 }
+
+
+def _pool_of(row: Any) -> str:
+    return str(row.pool)
 
 
 def key(kind: str, name: str) -> str:
@@ -76,9 +80,11 @@ class ElementRows:
         """The row, or None."""
         return self._rows.get((kind, name))
 
-    def rows(self, kind: str) -> Iterable[Any]:
-        """All rows of a kind."""
-        return [row for (found, _), row in self._rows.items() if found == kind]
+    def members(self, kind: str, container: str) -> frozenset[str]:
+        """Keys of the elements of a kind in this one; looks at all, a read being replayed on rarely."""
+        tell = {storage.POOL: lambda row: storage.node_of(row.name), storage.VOLUME: _pool_of}[kind]
+        rows = [row for (found, _), row in self._rows.items() if found == kind]
+        return frozenset([row.key for row in rows if tell(row) == container])
 
     def apply(self, changes: Sequence[Any]) -> None:
         """Takes over changes."""

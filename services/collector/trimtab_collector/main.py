@@ -21,8 +21,10 @@ from trimtab_collector.datasources import building
 from trimtab_collector.datasources.selection import Datasources
 from trimtab_collector.delta_log import DeltaLog
 from trimtab_collector.live_model import LiveModel
+from trimtab_collector.notifications import guests
 from trimtab_collector.notifications.inbox import Inbox
 from trimtab_collector.notifications.mailroom import Mailroom
+from trimtab_collector.notifications.nova_events import NOVA
 from trimtab_collector.notifications.rereads import Rereads
 from trimtab_collector.settings import GROUPS, CollectorSettings
 from trimtab_common.domain.errors import TrimtabError
@@ -32,6 +34,7 @@ from trimtab_common.openstack.nova import Nova
 from trimtab_common.openstack.placement import Placement
 from trimtab_common.openstack.session import CloudSession
 from trimtab_common.runtime.clock import Clock, SystemClock
+from trimtab_common.runtime.general_pool import GeneralPool
 from trimtab_common.runtime.service import Service, run
 from trimtab_common.runtime.settings import CommonSettings, load
 
@@ -52,7 +55,8 @@ async def build(
 ) -> Service:
     """The service, not started. `connection` is called when the cloud is first read."""
     clock = clock or SystemClock()
-    session = CloudSession(connection, retry=own.retry, clock=clock)
+    pool = GeneralPool(own.general_workers)
+    session = CloudSession(connection, retry=own.retry, clock=clock, pool=pool)
     live = LiveModel(clock, log=DeltaLog(max_entries=own.delta_log_entries))
     loaded = Loaded(EVERYTHING if own.load_all else None)
     reader = ComputeReader(
@@ -61,14 +65,22 @@ async def build(
         extended=own.extended,
         timeout_s=own.read_timeout_s,
         loaded=loaded,
+        at_once=own.general_workers,
     )
-    inbox = Inbox(live, clock, extended=own.extended, admits=loaded.admits)
+    inbox = Inbox(
+        live,
+        clock,
+        dialect=guests.joined(NOVA, live.kind),
+        extended=own.extended,
+        admits=loaded.admits,
+    )
     sync = ComputeSync(live, reader, clock, own.sync, inbox, loaded=loaded)
     loader = Loader(live, reader, sync, inbox)
     datasources = building.build(own.datasources, session, clock)
     service = Service(NAME, settings.collector, settings=settings)
     context = plugins.Context(
         session=session,
+        pool=pool,
         clock=clock,
         periods_s=own.periods_s,
         poll_interval_s=own.element_poll_interval_s,
@@ -114,8 +126,14 @@ async def build(
         service.background(other.rereads.run, f"{other.live.kind}-rereads")
     service.background(partial(_tell_problems, datasources), "datasources")
     service.on_stop(session.close)
+    service.on_stop(partial(_end, pool))
     service.on_stop(datasources.close)
     return service
+
+
+async def _end(pool: GeneralPool) -> None:
+    """Whoever still waits in it is not waited for."""
+    pool.shutdown(wait=False, cancel_futures=True)
 
 
 async def _tell_problems(datasources: Datasources) -> None:

@@ -18,6 +18,7 @@ from trimtab_collector.baremetal.ironic_events import IRONIC
 from trimtab_collector.baremetal.reading import BaremetalReader
 from trimtab_collector.compute.sync import ComputeSync, Source, SyncSettings
 from trimtab_collector.live_model import LiveContent, LiveElements
+from trimtab_collector.notifications import guests
 from trimtab_collector.notifications.inbox import Inbox
 from trimtab_collector.notifications.outcome import Dialect
 from trimtab_collector.notifications.rereads import ElementSource, Rereads
@@ -34,6 +35,7 @@ from trimtab_common.openstack.maas import Maas, MaasSettings
 from trimtab_common.openstack.nova import Nova
 from trimtab_common.openstack.session import CloudSession
 from trimtab_common.runtime.clock import Clock
+from trimtab_common.runtime.general_pool import GeneralPool
 
 log = structlog.get_logger(__name__)
 ENTRY_POINT = "watcher_cluster_data_model_collectors"
@@ -46,9 +48,13 @@ class ElementReaders(Source, ElementSource, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a plug-in may use. period_s: between two full reads, by name of the model."""
+    """What a plug-in may use. period_s: between two full reads, by name of the model.
+
+    pool: where blocking calls are made, beside those of the session.
+    """
 
     session: CloudSession
+    pool: GeneralPool
     clock: Clock
     periods_s: Mapping[str, float]
     poll_interval_s: float = 30.0
@@ -93,7 +99,7 @@ def elements(
 ) -> RunningModel:
     """A running model of elements around a reader and a table of events."""
     live = LiveElements(kind, context.clock, named=named)
-    inbox = Inbox(live, context.clock, dialect=dialect)
+    inbox = Inbox(live, context.clock, dialect=guests.joined(dialect, kind))
     settings = SyncSettings(
         period_s=context.periods_s.get(kind, 3600.0),
         poll_interval_s=context.poll_interval_s,

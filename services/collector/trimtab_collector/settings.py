@@ -15,6 +15,7 @@ from trimtab_collector.notifications import settings as notifications
 from trimtab_common.openstack import maas
 from trimtab_common.openstack.maas import MaasSettings
 from trimtab_common.openstack.session import RetryPolicy
+from trimtab_common.runtime.general_pool import DEFAULT_WORKERS
 
 PLUGIN_GROUP = "watcher_cluster_data_model_collectors"
 COMPUTE_GROUP = f"{PLUGIN_GROUP}.compute"
@@ -113,6 +114,13 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     ],
     **datasource_settings.GROUPS,
     "watcher_decision_engine": [
+        cfg.IntOpt(
+            "max_general_workers",
+            default=DEFAULT_WORKERS,
+            min=1,
+            help="Threads in which collector waits for the cloud's answers; so many hosts are read at "
+            "once while a model is built.",
+        ),
         *notifications.GROUPS["watcher_decision_engine"],
         *datasource_settings.GROUPS["watcher_decision_engine"],
     ],
@@ -126,6 +134,7 @@ class CollectorSettings:
     sync: SyncSettings
     retry: RetryPolicy
     read_timeout_s: float = 600.0
+    general_workers: int = DEFAULT_WORKERS
     extended: bool = False
     load_all: bool = True
     plugins: tuple[str, ...] = ("compute",)
@@ -155,6 +164,7 @@ class CollectorSettings:
                 interval_s=conf.collector.api_query_interval,
             ),
             read_timeout_s=conf.collector.compute_resources_collector_timeout,
+            general_workers=conf.watcher_decision_engine.max_general_workers,
             extended=conf.compute_model.enable_extended_attributes,
             plugins=tuple(conf.collector.collector_plugins),
             periods_s={

@@ -17,7 +17,7 @@ from trimtab_common.runtime.clock import Clock, SystemClock
 from trimtab_common.runtime.plugin_options import merged
 from trimtab_common.runtime.service import CATALOGUE, Service, run
 from trimtab_common.runtime.settings import CommonSettings, load
-from trimtab_common.store import open_store
+from trimtab_common.store import Store, open_store
 from trimtab_common.wire.replica import ModelReplica
 from trimtab_decision import membership, upkeep
 from trimtab_decision.audits import AuditRunner
@@ -27,6 +27,7 @@ from trimtab_decision.collector_loads import CollectorLoads
 from trimtab_decision.collector_metrics import CollectorMetrics
 from trimtab_decision.continuous import ContinuousAudits
 from trimtab_decision.framework import Registry
+from trimtab_decision.left_behind import LeftBehind
 from trimtab_decision.plugins import load_registry
 from trimtab_decision.recommendation import Recommender
 from trimtab_decision.rollback import Rollbacks
@@ -76,7 +77,7 @@ async def build(
     service.on_stop(workers.close)
     await workers.start()
     replica = ModelReplica(collectors[0], others=collectors[1:])
-    metrics = CollectorMetrics(collector, timeout_s=settings.metrics_timeout_s)
+    metrics = CollectorMetrics(collector, timeout_s=settings.metrics_timeout_s, clock=clock)
     elements = CollectorElements(collector, timeout_s=settings.metrics_timeout_s)
     runner = AuditRunner(
         store=store,
@@ -126,14 +127,6 @@ async def build(
     )
     scopes = ScopeChecks(store=store, model=replica, elements=elements)
 
-    superseding = Superseding(
-        store=store,
-        model=replica,
-        clock=clock,
-        on_success=settings.supersede_on_success,
-        on_change=settings.supersede_on_change,
-    )
-
     async def beat() -> None:
         await membership.beat(store, settings.host)
         await monitor.look()
@@ -150,10 +143,7 @@ async def build(
         _every(clock, settings.continuous_audit_interval_s, continuous.look), "continuous"
     )
     service.background(_every(clock, settings.event_trigger_interval_s, triggers.look), "triggers")
-    if superseding.is_on:
-        service.background(
-            _every(clock, settings.sweep_interval_s, superseding.look), "superseding"
-        )
+    _supersede_plans(service, store, replica, clock, settings)
     service.add(
         DecisionServicer(
             runner=runner,
@@ -170,6 +160,31 @@ async def build(
         decision_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name,
     )
     return service
+
+
+def _supersede_plans(
+    service: Service,
+    store: Store,
+    replica: ModelReplica,
+    clock: Clock,
+    settings: DecisionSettings,
+) -> None:
+    """What looks after recommended plans, as far as the operator wants it."""
+    if settings.action_plan_check_interval_s:
+        interval_s = settings.action_plan_check_interval_s
+        left_behind = LeftBehind(store=store, model=replica, clock=clock, interval_s=interval_s)
+        service.background(_every(clock, interval_s, left_behind.look), "left-behind")
+    superseding = Superseding(
+        store=store,
+        model=replica,
+        clock=clock,
+        on_success=settings.supersede_on_success,
+        on_change=settings.supersede_on_change,
+    )
+    if superseding.is_on:
+        service.background(
+            _every(clock, settings.sweep_interval_s, superseding.look), "superseding"
+        )
 
 
 def _every(

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
+from trimtab_decision.framework.history import History
 from trimtab_decision.framework.strategy import Strategy
 
 DEFAULT_PERIOD_S = 300
@@ -58,6 +59,18 @@ class MetricsReader(Protocol):
         MetricNotAvailable: nobody supplies a required one. CollectorUnreachable: no answer.
         """
 
+    async def history(
+        self,
+        snapshot: ComputeSnapshot,
+        histories: Sequence[History],
+        datasources: Sequence[str] = (),
+    ) -> MetricsTable:
+        """How metrics went, aligned with the snapshot, under the names of their columns.
+
+        MetricNotAvailable: nobody keeps the history of one that is required. InvalidArgument: more than
+        memory should hold. CollectorUnreachable: no answer.
+        """
+
     async def datasources(self) -> Sequence[Datasource]:
         """The configured datasources, in order. CollectorUnreachable: no answer."""
 
@@ -102,10 +115,21 @@ def double_period_queries(
 
 def with_double_period(table: MetricsTable, double: MetricsTable) -> MetricsTable:
     """One table: the columns of `double` stand under their names with `_2p`."""
-    return dataclasses.replace(
+    return joined(
         table,
-        host={**table.host, **{f"{k}{DOUBLE_SUFFIX}": v for k, v in double.host.items()}},
-        server={**table.server, **{f"{k}{DOUBLE_SUFFIX}": v for k, v in double.server.items()}},
+        MetricsTable(
+            host={f"{k}{DOUBLE_SUFFIX}": v for k, v in double.host.items()},
+            server={f"{k}{DOUBLE_SUFFIX}": v for k, v in double.server.items()},
+        ),
+    )
+
+
+def joined(table: MetricsTable, other: MetricsTable) -> MetricsTable:
+    """One table with the columns of both."""
+    return MetricsTable(
+        host={**table.host, **other.host},
+        server={**table.server, **other.server},
+        source=table.source or other.source,
     )
 
 

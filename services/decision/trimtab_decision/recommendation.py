@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, overload
 from uuid import UUID, uuid4, uuid5
 
+import structlog
+
 from trimtab_common.domain.errors import NotFound, TrimtabError
 from trimtab_common.domain.lifecycle import ActionState, AuditType
 from trimtab_common.domain.records import Action, ActionPlan, Audit
@@ -36,6 +38,7 @@ from trimtab_decision.framework import PlannedAction, Registry, Strategy
 from trimtab_decision.metrics import (
     MetricsReader,
     double_period_queries,
+    joined,
     queries_for,
     with_double_period,
 )
@@ -44,6 +47,7 @@ from trimtab_decision.selection import Choice, Selection, better, told
 from trimtab_decision.settings import DecisionSettings
 from trimtab_decision.workers import Thinker, Thinking
 
+log = structlog.get_logger(__name__)
 _SEED_BITS = 31
 
 
@@ -200,13 +204,22 @@ class Recommender:
         table = MetricsTable()
         if strategy.needs_compute_model:
             compute = model.current(self.model, max_age_s=self.settings.max_model_age_s)
-            queries = queries_for(type(strategy), values)
-            if queries:
-                sources = self.settings.datasources.get(strategy.name, ())
+            log.info(
+                "planning on the model",
+                audit=audit.uuid,
+                strategy=strategy.name,
+                epoch=compute.epoch,
+                revision=compute.revision,
+                taken_at=compute.taken_at.isoformat(),
+            )
+            sources = self.settings.datasources.get(strategy.name, ())
+            if queries := queries_for(type(strategy), values):
                 table = await self.metrics.read(compute, queries, sources)
                 if double := double_period_queries(type(strategy), queries):
                     longer = await self.metrics.read(compute, double, sources)
                     table = with_double_period(table, longer)
+            if histories := strategy.histories(values):
+                table = joined(table, await self.metrics.history(compute, histories, sources))
         others = {
             kind: await self.elements.read(kind, audit.scope)
             for kind in sorted(strategy.models(values))

@@ -53,6 +53,13 @@ DECISION_OPTS = [
         "gets another capacity: none, all, or those whose audit's scope holds it.",
     ),
     cfg.IntOpt(
+        "action_plan_check_interval",
+        default=60,
+        min=0,
+        help="Seconds between looks whether what RECOMMENDED action plans rely on still holds; one that "
+        "applier would refuse becomes SUPERSEDED. 0: never.",
+    ),
+    cfg.IntOpt(
         "check_periodic_interval",
         default=1800,
         min=1,
@@ -237,6 +244,7 @@ class DecisionSettings:
     action_plan_expiry_h: int = 24
     supersede_on_success: Supersede = Supersede.NONE
     supersede_on_change: Supersede = Supersede.NONE
+    action_plan_check_interval_s: float = 60.0
     check_periodic_interval_s: float = 1800.0
     continuous_audit_interval_s: float = 10.0
     on_restart: OnRestart = OnRestart.RESUME
@@ -297,6 +305,7 @@ class DecisionSettings:
             action_plan_expiry_h=group.action_plan_expiry,
             supersede_on_success=Supersede(group.supersede_on_success),
             supersede_on_change=Supersede(group.supersede_on_change),
+            action_plan_check_interval_s=group.action_plan_check_interval,
             check_periodic_interval_s=group.check_periodic_interval,
             continuous_audit_interval_s=group.continuous_audit_interval,
             on_restart=OnRestart(group.on_restart),

@@ -74,7 +74,7 @@ class Superseding:
                 reasons |= await self._by_change(session, older, changed, before)
         done = 0
         for uuid, reason in reasons.items():
-            done += await self._supersede(uuid, reason)
+            done += await supersede(self._store, uuid, reason)
         return done
 
     async def _by_success(self, session: Session, plans: list[ActionPlan]) -> dict[str, str]:
@@ -131,21 +131,23 @@ class Superseding:
             name for name in then.keys() | new.keys() if then.get(name) != new.get(name)
         )
 
-    async def _supersede(self, uuid: str, reason: str) -> int:
-        try:
-            await self._store.transact(
-                lambda session: session.action_plans.transition(
-                    uuid,
-                    to=PlanState.SUPERSEDED,
-                    actor=Actor.DECISION,
-                    source=PlanState.RECOMMENDED,
-                    status_message=reason,
-                )
+
+async def supersede(store: Store, uuid: str, reason: str) -> int:
+    """1 when the plan is SUPERSEDED by this; 0 when it was started or deleted meanwhile."""
+    try:
+        await store.transact(
+            lambda session: session.action_plans.transition(
+                uuid,
+                to=PlanState.SUPERSEDED,
+                actor=Actor.DECISION,
+                source=PlanState.RECOMMENDED,
+                status_message=reason,
             )
-        except Conflict:
-            return 0  # started or deleted meanwhile
-        log.info("action plan superseded", plan=uuid, reason=reason)
-        return 1
+        )
+    except Conflict:
+        return 0
+    log.info("action plan superseded", plan=uuid, reason=reason)
+    return 1
 
 
 def _ended_later(other: ActionPlan, plan: ActionPlan) -> bool:

@@ -32,7 +32,7 @@ def state(control):
     return {h["hostname"]: h for h in body["hosts"]}, {s["uuid"]: s for s in body["servers"]}
 
 
-@pytest.mark.req("C-146")
+@pytest.mark.req("C-146", "C-170")
 def test_host_cpu_of_one_and_of_all_hosts_agree_with_the_cloud(query, state):
     hosts, _ = state
     bulk = query(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import openstack
 import pytest
+import structlog
 from cloud_places import image_of
 
 from trimtab_common.domain.errors import NotFound
@@ -15,7 +16,7 @@ from trimtab_common.openstack.cinder import Cinder
 from trimtab_common.openstack.ironic import Ironic
 from trimtab_common.openstack.keystone import Keystone
 from trimtab_common.openstack.nova import Nova
-from trimtab_common.openstack.placement import Placement
+from trimtab_common.openstack.placement import Placement, known
 from trimtab_common.openstack.session import CloudSession
 
 
@@ -41,6 +42,7 @@ async def test_this_nova_is_new_enough(nova):
     await nova.check_version()
 
 
+@pytest.mark.req("C-170")
 async def test_hypervisors_with_their_sizes(nova, conn):
     read = {r.uuid: r for r in await nova.hypervisors()}
     # not the SDK's objects, which warn of the fields that 2.88 has taken away
@@ -114,6 +116,7 @@ async def test_aggregates_with_their_zones(nova, conn):
     assert read == shown
 
 
+@pytest.mark.req("C-170")
 async def test_inventories_of_a_host(session, conn):
     provider = next(conn.placement.resource_providers())
     read = await Placement(session).inventories(provider.id)
@@ -125,6 +128,84 @@ async def test_inventories_of_a_host(session, conn):
         assert row.ratio == said.allocation_ratio
     with pytest.raises(NotFound):
         await Placement(session).inventories(str(uuid.uuid4()))
+
+
+@pytest.mark.req("C-166")
+async def test_all_seven_reads_of_placement(session, conn, active):
+    placement = Placement(session)
+    (provider,) = await placement.resource_providers(name=active.compute_host)
+    shown = {
+        p.id: (p.name, p.parent_provider_id or "") for p in conn.placement.resource_providers()
+    }
+    found = await placement.resource_providers()
+    assert {p.uuid: (p.name, p.parent_uuid) for p in found} == shown
+    assert (await placement.resource_classes()) == {
+        c.name for c in conn.placement.resource_classes()
+    }
+    assert {"VCPU", "MEMORY_MB", "DISK_GB"} <= (await placement.inventories(provider.uuid)).keys()
+    said = conn.placement.get(f"/resource_providers/{provider.uuid}/traits", microversion="1.29")
+    assert await placement.traits(provider.uuid) == set(said.json()["traits"])
+    held = (await placement.allocations(active.id))[provider.uuid]
+    assert (held["VCPU"], held["MEMORY_MB"]) == (active.flavor.vcpus, active.flavor.ram)
+    used = await placement.usages(provider.uuid)
+    assert used["VCPU"] >= held["VCPU"]
+    assert used["MEMORY_MB"] >= held["MEMORY_MB"]
+    wanted = {"VCPU": 1, "MEMORY_MB": 64}
+    candidates = await placement.allocation_candidates(wanted, limit=2)
+    assert 0 < len(candidates) <= 2
+    for candidate in candidates:
+        assert candidate.takes.keys() <= shown.keys()
+        assert list(candidate.takes.values()) == [wanted]
+    assert await placement.allocation_candidates({"VCPU": 100_000}) == []
+
+
+@pytest.mark.req("C-166")
+async def test_what_placement_refuses_is_none_for_who_can_do_without(session):
+    placement, nobody = Placement(session), str(uuid.uuid4())
+    with structlog.testing.capture_logs() as logs:
+        assert await known(placement.usages(nobody), "usages") is None
+        assert await known(placement.allocations(nobody), "allocations") == {}
+    (line,) = logs
+    assert (line["log_level"], line["what"]) == ("error", "usages")
+    assert "404" in line["problem"]
+
+
+@pytest.mark.req("C-165")
+async def test_hypervisors_with_their_servers_by_uuid_and_in_the_list(nova, active):
+    listed = {row.host: row for row in await nova.hypervisors(with_servers=True)}
+    one = listed[active.compute_host]
+    assert active.id in one.servers
+    assert await nova.hypervisor(one.uuid) == one
+    assert all(row.servers == () for row in await nova.hypervisors())
+    with pytest.raises(NotFound):
+        await nova.hypervisor(str(uuid.uuid4()))
+
+
+@pytest.mark.req("C-165")
+async def test_servers_of_all_projects_by_host_and_by_uuid(nova, active):
+    here = {
+        row.uuid: row
+        async for page in nova.servers(host=active.compute_host)
+        for row in page.servers
+    }
+    assert {row.host for row in here.values()} == {active.compute_host}
+    assert await nova.server(active.id) == here[active.id]
+    everywhere = await all_servers(nova)
+    assert here.keys() <= everywhere.keys()
+    with pytest.raises(NotFound):
+        await nova.server(str(uuid.uuid4()))
+
+
+@pytest.mark.req("C-165")
+async def test_flavors_that_are_not_public_too(nova, conn):
+    read = {row.id: row for row in await nova.flavors()}
+    shown = {flavor.id: flavor for flavor in conn.compute.flavors(is_public=None)}
+    assert read.keys() == shown.keys()
+    for key, row in read.items():
+        said = shown[key]
+        assert (row.name, row.vcpus, row.memory_mib) == (said.name, said.vcpus, said.ram)
+        assert (row.root_gib, row.ephemeral_gib) == (said.disk, said.ephemeral or 0)
+        assert row.is_public == said.is_public
 
 
 # -- server groups ------------------------------------------------------------------------------
@@ -203,7 +284,7 @@ def cinder(session):
     return Cinder(session)
 
 
-@pytest.mark.req("C-167")
+@pytest.mark.req("C-167", "C-170")
 async def test_volume_services_pools_and_types(cinder, conn):
     services = {row.host: row for row in await cinder.services()}
     shown = {s.host: s for s in conn.block_storage.services(binary="cinder-volume")}
@@ -244,7 +325,7 @@ async def test_volumes_of_all_projects(cinder, conn, eventually):
         await cinder.volume(made.id)
 
 
-@pytest.mark.req("C-003", "C-168")
+@pytest.mark.req("C-003", "C-168", "C-170")
 async def test_keystone_knows_one_service_of_each_kind(session):
     keystone = Keystone(session)
     assert await keystone.is_service_enabled("compute")
@@ -255,7 +336,7 @@ async def test_keystone_knows_one_service_of_each_kind(session):
 
 
 @pytest.mark.fake_only
-@pytest.mark.req("C-082")
+@pytest.mark.req("C-082", "C-170")
 async def test_machines_with_their_power(session, conn):
     ironic = Ironic(session)
     machines = {row.name: row for row in await ironic.machines()}

@@ -58,7 +58,7 @@ async def test_who_looks_second_waits_for_the_first_and_sees_its_plan(world, rep
     assert (await asyncio.wait_for(looking, 10)).uuid == mine.uuid
 
 
-@pytest.mark.req("A-087")
+@pytest.mark.req("A-087", "C-120")
 async def test_of_plans_that_overlap_exactly_one_is_launched_however_often_it_is_tried(
     world, replicas
 ):

@@ -47,7 +47,7 @@ async def test_a_wrong_graph_fails_the_plan_before_anything_runs(world: World, p
     assert world.events("action_plan.execution") == ["action_plan.execution.error"]
 
 
-@pytest.mark.req("B-270", "A-111")
+@pytest.mark.req("B-270", "A-111", "C-120")
 async def test_the_host_is_recorded(world: World):
     await world.plan(nop())
     await world.run()

@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import openstack
 import pytest
+from openstack.exceptions import ServiceDisabledException
 
 from trimtab.model.v1 import metrics_pb2, metrics_pb2_grpc, model_pb2, model_pb2_grpc
 from trimtab_collector.datasources.selection import DatasourceConfigConflict
@@ -174,6 +175,102 @@ async def test_a_connection_from_the_operators_groups_falls_back_to_watcher_clie
             assert replica.snapshot().n_hosts == 2
 
 
+@pytest.mark.req("C-161", "C-162")
+def test_old_groups_of_clients_count_where_the_new_ones_are_silent(tmp_path):
+    _, conf, _ = settings_of(
+        tmp_path,
+        """
+[watcher_clients_auth]
+auth_type = password
+[nova_client]
+endpoint_type = internalURL
+region_name = old
+api_version = 2.56
+[cinder_client]
+endpoint_type = adminURL
+region_name = old
+[cinder]
+valid_interfaces = public
+region_name = new
+[placement_client]
+endpoint_type = internal
+[ironic_client]
+region_name = metal
+[keystone_client]
+interface = admin
+""",
+    )
+    connector(conf, None)
+    found = {
+        group: (conf[group].valid_interfaces, conf[group].region_name)
+        for group in ("nova", "cinder", "placement", "ironic", "keystone")
+    }
+    assert found == {
+        "nova": (["internal"], "old"),
+        "cinder": (["public"], "new"),
+        "placement": (["internal"], None),
+        "ironic": (None, "metal"),
+        "keystone": (["admin"], None),
+    }
+
+
+def nova_endpoint(conf):
+    return connector(conf, None)().compute.get_endpoint()
+
+
+@pytest.mark.req("C-161")
+async def test_the_region_of_an_old_group_decides_which_nova_is_asked(tmp_path):
+    async with running_fakecloud(CloudSpec(hosts=2, servers=3)) as cloud:
+        auth = cloud.entry("admin")["auth"]
+        options = "\n".join(f"{name} = {value}" for name, value in auth.items())
+
+        def asked_in(region):
+            _, conf, _ = settings_of(
+                tmp_path,
+                f"[nova_client]\nendpoint_type = publicURL\nregion_name = {region}\n"
+                f"[watcher_clients_auth]\nauth_type = password\n{options}\n",
+            )
+            return asyncio.to_thread(nova_endpoint, conf)
+
+        assert await asked_in("RegionOne")
+        with pytest.raises(ServiceDisabledException, match="compute service in Elsewhere region"):
+            await asked_in("Elsewhere")
+
+
+@pytest.mark.req("C-161", "C-163")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[nova_client]\napi_version = 2.55", "speaks 2.56 or newer"),
+        ("[nova_client]\napi_version = 3.0", "speaks 2.56 or newer"),
+        ("[cinder_client]\napi_version = 2", "speaks 3 or newer"),
+        ("[placement_client]\napi_version = latest", "no version; leave it out"),
+    ],
+)
+def test_an_old_group_that_wants_too_old_an_api_refuses_the_start(tmp_path, text, words):
+    _, conf, _ = settings_of(tmp_path, f"[watcher_clients_auth]\nauth_type = password\n{text}\n")
+    with pytest.raises(InvalidArgument, match=words):
+        connector(conf, None)
+
+
+@pytest.mark.req("B-065")
+def test_the_general_pool_has_its_own_size_whatever_the_audit_workers(tmp_path):
+    assert settings_of(tmp_path)[2].general_workers == 4
+    many = "[watcher_decision_engine]\nmax_audit_workers = 9\n"
+    assert settings_of(tmp_path, many)[2].general_workers == 4
+    assert settings_of(tmp_path, f"{many}max_general_workers = 7\n")[2].general_workers == 7
+    with pytest.raises(ValueError, match="max_general_workers"):
+        settings_of(tmp_path, f"{many}max_general_workers = 0\n")
+
+
+@pytest.mark.req("C-040")
+def test_a_step_of_a_read_has_at_least_half_a_minute(tmp_path):
+    text = "[collector]\ncompute_resources_collector_timeout = {}\n"
+    assert settings_of(tmp_path, text.format(45))[2].read_timeout_s == 45
+    with pytest.raises(ValueError, match="compute_resources_collector_timeout"):
+        settings_of(tmp_path, text.format(29))
+
+
 @asynccontextmanager
 async def a_collector(common, own, connection):
     service = await build(common, own, connection)
@@ -273,7 +370,7 @@ async def test_storage_and_baremetal_are_watched_like_compute(tmp_path):
             await stub.Refresh(model_pb2.RefreshRequest(kind="baremetal"), timeout=10)
 
 
-@pytest.mark.req("C-044", "C-045", "C-048")
+@pytest.mark.req("C-044", "C-045", "C-048", "A-109")
 async def test_a_collector_that_loads_on_request_reads_what_is_asked_for(tmp_path):
     async with running_fakecloud(CloudSpec(hosts=4, servers=8)) as cloud:
         entry = cloud.entry("admin")

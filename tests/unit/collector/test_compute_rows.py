@@ -203,14 +203,6 @@ async def test_ironic_hypervisors_and_deleted_servers_are_left_out():
     assert len(read.servers) == 2
 
 
-@pytest.mark.req("C-043")
-async def test_at_most_16_inventories_are_read_at_once():
-    reader, nova, placement = a_reader()
-    nova.hypervisor_list = [a_hypervisor(f"h{i}") for i in range(50)]
-    await reader.read_all(ComputeModel())
-    assert placement.most == 16
-
-
 @pytest.mark.req("C-042")
 async def test_hosts_of_unknown_size_are_named_and_the_model_is_partial():
     reader, nova, placement = a_reader()

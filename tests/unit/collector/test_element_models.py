@@ -28,6 +28,7 @@ from trimtab_common.openstack.cinder import PoolRecord, VolumeServiceRecord, Vol
 from trimtab_common.openstack.maas import Maas, MaasSettings
 from trimtab_common.openstack.session import CloudSession, RetryPolicy
 from trimtab_common.runtime.clock import FakeClock, SystemClock
+from trimtab_common.runtime.general_pool import GeneralPool
 from trimtab_common.wire.element_codec import change_of, elements_of
 from trimtab_fakecloud.running import running_fakecloud
 from trimtab_fakecloud.settings import CloudSpec
@@ -249,7 +250,7 @@ async def a_cloud():
 
 
 def context(session):
-    return Context(session=session, clock=SystemClock(), periods_s={})
+    return Context(session=session, pool=GeneralPool(), clock=SystemClock(), periods_s={})
 
 
 def differences(live, read):

@@ -74,7 +74,7 @@ class Rig:
         return sorted(int(row.uuid[-12:]) for row in self.live.model.servers())
 
 
-@pytest.mark.req("C-044")
+@pytest.mark.req("C-044", "A-109")
 async def test_nothing_is_read_before_somebody_asks_and_events_are_ignored_until_then():
     async with Rig() as rig:
         rig.inbox.receive([b"{}"])
@@ -87,7 +87,7 @@ async def test_nothing_is_read_before_somebody_asks_and_events_are_ignored_until
         assert rig.nova.lists == [""]  # one bulk list
 
 
-@pytest.mark.req("C-045", "C-038")
+@pytest.mark.req("C-045", "C-038", "A-109")
 async def test_the_four_cases():
     async with Rig() as rig:
         await rig.ask(zone("az1"))  # no model, a scope: the scoped hosts

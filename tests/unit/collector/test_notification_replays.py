@@ -122,6 +122,7 @@ class Nova:
     def __init__(self, rows):
         self.hosts = [a_host(name) for name in HOSTS]
         self.rows = rows
+        self.aggregates = ()
 
     async def read_elements(self, _model, *, servers, hosts):
         changes = [UpsertHost(row) for row in self.hosts if row.hostname in hosts]
@@ -134,7 +135,7 @@ class Nova:
         return FullRead(
             hosts=self.hosts,
             servers=list(self.rows.values()),
-            aggregates=(),
+            aggregates=self.aggregates,
             health=SetHealth(),
             since=SINCE,
             groups=[],

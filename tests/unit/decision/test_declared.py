@@ -34,3 +34,26 @@ def test_actions_carry_the_name_beside_the_id_of_what_they_change():
     assert solution.actions
     for action in solution.actions:
         assert action.input_parameters["resource_name"] in {"a", "b", "s1", "s2"}
+
+
+DECLARED = {
+    "basic": ["host_cpu_usage", "instance_cpu_usage"],
+    "noisy_neighbor": ["instance_l3_cache_usage"],
+    "outlet_temperature": ["host_outlet_temp"],
+    "uniform_airflow": ["host_airflow", "host_inlet_temp", "host_power"],
+    "vm_workload_consolidation": [
+        "host_cpu_usage", "host_ram_usage", "instance_cpu_usage", "instance_ram_allocated",
+        "instance_ram_usage", "instance_root_disk_size",
+    ],
+    "workload_balance": ["instance_cpu_usage", "instance_ram_usage"],
+    "workload_stabilization": [
+        "host_cpu_usage", "host_ram_usage", "instance_cpu_usage", "instance_ram_usage",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.req("C-136")
+def test_each_strategy_declares_its_metrics_and_the_others_none():
+    registry = load_registry(entry_points=False)
+    declared = {name: sorted(one.metrics()) for name, one in registry.strategies.items()}
+    assert {name: metrics for name, metrics in declared.items() if metrics} == DECLARED

@@ -113,6 +113,7 @@ async def test_a_scope_that_is_none_fails_the_audit(collector):
         await CollectorLoads(FakeReplica(channel, Model("e", 9)))(SCOPE)
 
 
+@pytest.mark.req("A-109", "C-044")
 async def test_an_audit_loads_before_it_is_planned_and_tells_its_problem(world):
     asked = []
 

@@ -175,7 +175,7 @@ async def test_beside_a_running_plan_a_run_is_skipped_and_the_state_kept(world):
     assert await world.plans(audit) == []
 
 
-@pytest.mark.req("A-094", "A-115")
+@pytest.mark.req("A-094", "A-115", "C-120")
 async def test_only_the_recorded_host_runs_it_until_that_host_is_dead(world):
     await membership.beat(world.store, "node-1")
     audit = await add(world)

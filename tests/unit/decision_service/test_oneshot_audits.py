@@ -9,7 +9,7 @@ from trimtab_common.store import Store
 from trimtab_decision.settings import OnRestart
 
 
-@pytest.mark.req("A-083", "A-111", "B-211", "B-080")
+@pytest.mark.req("A-083", "A-111", "B-211", "B-080", "C-120")
 async def test_a_pending_audit_becomes_a_plan_with_its_actions(world):
     audit = await world.add_audit(parameters={"para1": 2.5, "para2": "bye"})
     done = await world.run(audit)

@@ -85,7 +85,7 @@ async def event_audit(world, *triggers, **fields):
     )
 
 
-@pytest.mark.req("A-075")
+@pytest.mark.req("A-075", "C-173")
 async def test_a_rack_that_comes_up_starts_one_run_and_the_next_one_not_soon(world, watch):
     audit = await event_audit(world, "compute_node_added")
     other = await event_audit(world, "compute_node_removed", "instance_created")
@@ -113,7 +113,7 @@ async def test_a_rack_that_comes_up_starts_one_run_and_the_next_one_not_soon(wor
     assert len(watch.woken) == 3
 
 
-@pytest.mark.req("A-075")
+@pytest.mark.req("A-075", "C-173")
 async def test_a_change_during_a_run_starts_one_more_when_it_has_ended(world, watch):
     audit = await event_audit(world, "instance_created", state=AuditState.ONGOING)
     world.model.now = with_hosts("a")
@@ -137,7 +137,7 @@ async def test_what_goes_on_happening_is_not_waited_out_for_ever(world, watch):
     assert watch.woken == [audit.uuid]
 
 
-@pytest.mark.req("A-075")
+@pytest.mark.req("A-075", "C-173")
 async def test_a_threshold_starts_a_run_when_it_is_crossed_and_not_while_it_stays(world, watch):
     audit = await event_audit(world, "host_cpu_usage > 80")
     world.metrics.value = 50.0

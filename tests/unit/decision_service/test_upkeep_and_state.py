@@ -103,7 +103,7 @@ MODELS = [
 ]
 
 
-@pytest.mark.req("A-041", "B-046")
+@pytest.mark.req("A-041", "B-046", "C-171")
 async def test_a_strategy_without_metrics_presents_no_datasource(states):
     assert await states.of("plain") == [
         Row(
@@ -126,7 +126,7 @@ def source(name, *metrics, is_available=True):
     )
 
 
-@pytest.mark.req("A-041", "A-042", "B-035")
+@pytest.mark.req("A-041", "A-042", "B-035", "C-171")
 @pytest.mark.parametrize(
     ("sources", "state", "metrics"),
     [

@@ -10,7 +10,7 @@ from trimtab_common.domain import storage
 from trimtab_common.domain.changes import HostRow, ServerRow, SetAggregates, UpsertGroup
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.elements import ElementSnapshot
-from trimtab_common.domain.graph import compute_graph, storage_graph
+from trimtab_common.domain.graph import Graph, compute_graph, storage_graph
 from trimtab_common.domain.snapshot import Aggregate, ServerGroup
 from trimtab_common.domain.storage import Attachment, PoolRow, StorageNodeRow, VolumeRow
 
@@ -65,3 +65,33 @@ def test_the_shortest_path_goes_over_hosts_and_zones_and_volumes():
     assert graph.shortest_path("u1", "u1") == ["u1"]
     assert graph.shortest_path("u1", S2) == []
     assert graph.shortest_path("nobody", "u1") == []
+
+
+@pytest.mark.req("C-025")
+def test_stacks_and_parts_of_any_layer_go_on_top_with_attributes_of_their_own():
+    graph = a_compute_graph()
+    graph.vertices["u1"] = {**graph.vertices["u1"], "cpu_family": "cascade lake"}
+    parts = Graph(
+        {
+            "switch 1": {"type": "switch", "layer": "physical", "ports": 48},
+            "nic 1": {"type": "nic", "layer": "physical"},
+            "vnic 1": {"type": "vnic", "layer": "virtual"},
+            "shop": {"type": "stack", "layer": "application", "owner": "sales"},
+        },
+        [
+            ("nic 1", "u1", "part"),  # within a layer
+            ("nic 1", "switch 1", "link"),
+            ("vnic 1", "nic 1", "on"),  # between two
+            ("vnic 1", S1, "part"),
+            ("shop", S1, "runs on"),
+        ],
+    )
+    whole = graph.joined(parts)
+    assert whole.shortest_path("shop", "u1") == ["shop", S1, "u1"]
+    assert whole.shortest_path("vnic 1", "switch 1") == ["vnic 1", "nic 1", "switch 1"]
+    found = {vertex["id"]: vertex for vertex in whole.as_json()["vertices"]}
+    assert {vertex["layer"] for vertex in found.values()} == {"physical", "virtual", "application"}
+    assert (found["u1"]["cpu_family"], found["shop"]["owner"]) == ("cascade lake", "sales")
+    assert found["switch 1"]["ports"] == 48
+    assert {"source": "shop", "target": S1, "kind": "runs on"} in whole.as_json()["edges"]
+    assert "shop" not in graph.vertices  # the model's own graph is left as it was

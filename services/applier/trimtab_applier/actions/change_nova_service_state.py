@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from trimtab_applier.actions.asking import Asking
 from trimtab_applier.actions.contract import ActionContext, ActionPlugin
 from trimtab_applier.errors import ActionFailed, ActionSkipped, check_facts
-from trimtab_applier.facts import host_changes
 from trimtab_common.domain.errors import DeadlineExceeded, Unavailable
+from trimtab_common.domain.facts import host_changes
 from trimtab_common.domain.inverses import DISABLED_REASON
 from trimtab_common.openstack.nova_writes import ServiceView
 

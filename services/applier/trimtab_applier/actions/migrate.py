@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from trimtab_applier.actions.contract import ActionPlugin
 from trimtab_applier.actions.move import Move, note_before
 from trimtab_applier.errors import ActionFailed, ActionSkipped, check_facts
-from trimtab_applier.facts import server_changes
+from trimtab_common.domain.facts import server_changes
 from trimtab_common.domain.records import Json
 
 LIVE = "live"

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from trimtab_applier.actions.server_state import ServerStateAction
 from trimtab_applier.errors import ActionSkipped, check_facts
-from trimtab_applier.facts import server_changes
+from trimtab_common.domain.facts import server_changes
 from trimtab_common.openstack.nova_writes import ServerView
 
 

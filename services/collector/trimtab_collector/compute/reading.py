@@ -1,28 +1,26 @@
 """Reads the compute model from Nova and Placement: in full, or what changed since.
 
-A full read is a handful of bulk lists and one inventory a host, at most 16 at once (C-043). It is
+A full read is a handful of bulk lists and one inventory a host, a few at once (C-040, C-043). It is
 never published half: what is missing is named (C-042), what fails raises.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from trimtab_collector.compute.full_read import FullRead
+from trimtab_collector.compute.hosts import HostReading, virtual
 from trimtab_collector.compute.loading import EVERYTHING, Loaded, LoadScope
-from trimtab_collector.compute.rows import Inventories, host_row, server_row
+from trimtab_collector.compute.rows import Inventories, server_row
+from trimtab_collector.compute.steps import step
 from trimtab_collector.reads import IncrementalRead
 from trimtab_common.domain.changes import (
     Change,
-    HostRow,
     RemoveGroup,
-    RemoveHost,
     RemoveServer,
     ServerRow,
     SetAggregates,
@@ -33,11 +31,9 @@ from trimtab_common.domain.changes import (
 )
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.errors import (
-    DeadlineExceeded,
+    InvalidArgument,
     NotFound,
     PermissionDenied,
-    TrimtabError,
-    Unavailable,
 )
 from trimtab_common.domain.snapshot import Aggregate, ServerGroup
 from trimtab_common.openstack.nova import (
@@ -48,20 +44,19 @@ from trimtab_common.openstack.nova import (
     ServiceRecord,
 )
 from trimtab_common.openstack.placement import PlacementReader
+from trimtab_common.runtime.general_pool import DEFAULT_WORKERS
 
 log = structlog.get_logger(__name__)
-IRONIC = "ironic"
 GONE = frozenset({"deleted", "soft-delete"})
 """States of servers that a whole list leaves out and a list of changes has."""
-_INVENTORIES_AT_ONCE = 16
-_LISTS_AT_ONCE = 4
 _OVERLAP = timedelta(seconds=10)
 
 
 class ComputeReader:
     """Reads through Nova's and Placement's clients; `model` is what is known, never changed here.
 
-    timeout_s: bound of each waiting step (C-040). loaded: which part of the cloud is read.
+    timeout_s: bound of each waiting step (C-040). loaded: which part of the cloud is read. at_once: how
+    many hosts are read at the same time.
     """
 
     def __init__(
@@ -72,37 +67,44 @@ class ComputeReader:
         extended: bool = False,
         timeout_s: float = 600.0,
         loaded: Loaded | None = None,
+        at_once: int = DEFAULT_WORKERS,
     ) -> None:
         self.loaded = loaded or Loaded(EVERYTHING)
         self._nova = nova
-        self._placement = placement
         self._extended = extended
         self._timeout_s = timeout_s
-        self._strangers: dict[str, int] = {}
-        self._unanswered: set[str] = set()
+        self._lists_at_once = asyncio.Semaphore(at_once)
+        self._hosts = HostReading(nova, placement, at_once=at_once, timeout_s=timeout_s)
         self._cells_away = False
 
     async def read_all(self, model: ComputeModel) -> FullRead:
-        """All that is to be loaded. Unavailable, DeadlineExceeded...: nothing was read."""
+        """All that is to be loaded. Unavailable, DeadlineExceeded...: nothing was read.
+
+        The whole cloud comes as lists. Of a part, each host is asked for what is on it as soon as its own
+        capacity is known, while others are still asked for theirs (B-067).
+        """
         await self._nova.check_version()
-        self._strangers.clear()
-        self._unanswered.clear()
+        self._hosts.forget()
         everything = self.loaded.scope is None or self.loaded.scope.is_everything
-        async with _step("Nova's lists", self._timeout_s) as step:
-            hypervisors = step.create_task(self._nova.hypervisors())
-            services = step.create_task(self._nova.services())
-            aggregates = step.create_task(self._nova.aggregates())
-            groups = step.create_task(self._groups())
-            reading = step.create_task(self._pages(None)) if everything else None
-            listed = await hypervisors
+        async with step("Nova's lists", self._timeout_s) as group:
+            hypervisors = group.create_task(self._nova.hypervisors())
+            services = group.create_task(self._nova.services())
+            aggregates = group.create_task(self._nova.aggregates())
+            groups = group.create_task(self._groups())
+            reading = group.create_task(self._pages(None)) if everything else None
             names = None if everything else self._resolved(await aggregates, await services)
-            found = [row for row in listed if names is None or row.host in names]
-            asking = step.create_task(self._inventories(found))
-        pages = reading.result() if reading is not None else await self._pages_of(names or ())
-        hosts, missing = self._host_rows(
+            if names is None:
+                found = await hypervisors
+                asking = group.create_task(self._hosts.inventories(found))
+        if reading is None:
+            found = [row for row in hypervisors.result() if row.host in (names or ())]
+            inventories, pages = await self._hosts_and_servers(found, names or ())
+        else:
+            inventories, pages = asking.result(), reading.result()
+        hosts, missing = self._hosts.joined(
             found,
             [row for row in services.result() if names is None or row.host in names],
-            asking.result(),
+            inventories,
             model,
         )
         self.loaded.brought(names)
@@ -126,12 +128,12 @@ class ComputeReader:
 
     async def read_hosts(self, model: ComputeModel, names: Collection[str]) -> list[Change]:
         """These hosts and what is on them, to be added to the model (C-046)."""
-        async with _step("Nova's lists", self._timeout_s) as step:
-            services = step.create_task(self._nova.services())
-            listing = step.create_task(self._nova.hypervisors())
-        pages = await self._pages_of(names)
+        async with step("Nova's lists", self._timeout_s) as group:
+            services = group.create_task(self._nova.services())
+            listing = group.create_task(self._nova.hypervisors())
         hypervisors = [row for row in listing.result() if row.host in names]
-        rows, _missing = await self._hosts(hypervisors, services.result(), model)
+        inventories, pages = await self._hosts_and_servers(hypervisors, names)
+        rows, _missing = self._hosts.joined(hypervisors, services.result(), inventories, model)
         changes: list[Change] = [UpsertHost(row) for row in rows if row.hostname in names]
         for page in pages:
             servers = [self._server(record, model) for record in page.servers]
@@ -140,9 +142,9 @@ class ComputeReader:
 
     async def hosts_of(self, scope: LoadScope) -> frozenset[str]:
         """Names of the hosts in a scope, as Nova tells them now."""
-        async with _step("Nova's aggregates and services", self._timeout_s) as step:
-            services = step.create_task(self._nova.services())
-            aggregates = step.create_task(self._nova.aggregates())
+        async with step("Nova's aggregates and services", self._timeout_s) as group:
+            services = group.create_task(self._nova.services())
+            aggregates = group.create_task(self._nova.aggregates())
         return scope.hosts(aggregates.result(), services.result())
 
     async def read_changes(
@@ -153,17 +155,17 @@ class ComputeReader:
         thorough: look at aggregates and server groups too, and again at hosts that Placement did not
         answer for.
         """
-        async with _step("Nova's changes", self._timeout_s) as step:
-            services = step.create_task(self._nova.services())
-            reading = step.create_task(self._pages(since))
-            indexing = step.create_task(self._nova.aggregates()) if thorough else None
-            grouping = step.create_task(self._groups()) if thorough else None
+        async with step("Nova's changes", self._timeout_s) as group:
+            services = group.create_task(self._nova.services())
+            reading = group.create_task(self._pages(since))
+            indexing = group.create_task(self._nova.aggregates()) if thorough else None
+            grouping = group.create_task(self._groups()) if thorough else None
         pages = reading.result()
         changes = (
             await self._joined(indexing.result(), services.result(), model) if indexing else []
         )
         admitted = [row for row in services.result() if self.loaded.admits(row.host)]
-        changes += await self._host_changes(admitted, model)
+        changes += await self._hosts.changes(admitted, model)
         for page in pages:
             for record in page.servers:
                 if record.vm_state in GONE:
@@ -176,7 +178,7 @@ class ComputeReader:
             changes += _group_changes(groups, model)
         if indexing is not None and indexing.result() != model.aggregates:
             changes.append(SetAggregates(indexing.result()))
-        if thorough and self._unanswered:
+        if thorough and self._hosts.some_unanswered:
             changes += await self._ask_placement_again(services.result(), model)
         return IncrementalRead(changes=changes, since=pages[0].date - _OVERLAP)
 
@@ -185,14 +187,14 @@ class ComputeReader:
     ) -> list[Change]:
         """These servers and hosts as they are now; nothing for a host that Nova does not list."""
         changes: list[Change] = []
-        async with _step("single elements", self._timeout_s) as step:
-            reading = [step.create_task(self._read_server(uuid, model)) for uuid in servers]
+        async with step("single elements", self._timeout_s) as group:
+            reading = [group.create_task(self._read_server(uuid, model)) for uuid in servers]
             if hosts:
-                services = step.create_task(self._nova.services())
-                listing = step.create_task(self._nova.hypervisors())
+                services = group.create_task(self._nova.services())
+                listing = group.create_task(self._nova.hypervisors())
         if hosts:
             hypervisors = [record for record in listing.result() if record.host in hosts]
-            rows, _missing = await self._hosts(hypervisors, services.result(), model)
+            rows, _missing = await self._hosts.rows(hypervisors, services.result(), model)
             wanted = {name for name in hosts if self.loaded.admits(name)}
             changes += [UpsertHost(row) for row in rows if row.hostname in wanted]
         return changes + [change for task in reading for change in task.result()]
@@ -233,19 +235,22 @@ class ComputeReader:
         loaded.hosts |= new
         return await self.read_hosts(model, new)
 
-    async def _pages_of(self, names: Collection[str]) -> list[ServerPage]:
-        """The servers of these hosts, of a few hosts at once."""
-        free = asyncio.Semaphore(_LISTS_AT_ONCE)
+    async def _hosts_and_servers(
+        self, hypervisors: Sequence[HypervisorRecord], names: Collection[str]
+    ) -> tuple[dict[str, Inventories], list[ServerPage]]:
+        """Capacities of these hosts, and the servers of all that are named."""
         pages: list[ServerPage] = []
 
-        async def read(name: str) -> None:
-            async with free:
+        async def servers_of(name: str) -> None:
+            async with self._lists_at_once:
                 pages.extend([page async for page in self._nova.servers(host=name)])
 
-        async with _step("servers of hosts", self._timeout_s) as step:
-            for name in sorted(names):
-                step.create_task(read(name))
-        return pages
+        without = set(names) - {record.host for record in virtual(hypervisors)}
+        async with step("hosts and what is on them", self._timeout_s) as group:
+            for name in sorted(without):  # a service whose hypervisor is not to be seen
+                group.create_task(servers_of(name))
+            asking = group.create_task(self._hosts.inventories(hypervisors, then=servers_of))
+        return asking.result(), pages
 
     async def _groups(self) -> list[ServerGroup] | None:
         try:
@@ -262,53 +267,17 @@ class ComputeReader:
             return model.find_server(record.uuid)  # its cell is away: what is known still holds
         if record.vm_state in GONE or not self.loaded.admits(record.host):
             return None
-        return server_row(record, extended=self._extended)
-
-    async def _hosts(
-        self,
-        hypervisors: Sequence[HypervisorRecord],
-        services: Sequence[ServiceRecord],
-        model: ComputeModel,
-    ) -> tuple[list[HostRow], tuple[str, ...]]:
-        """Rows of the hosts, and the names of those whose capacity is not known."""
-        inventories = await self._inventories(hypervisors)
-        return self._host_rows(hypervisors, services, inventories, model)
-
-    def _host_rows(
-        self,
-        hypervisors: Sequence[HypervisorRecord],
-        services: Sequence[ServiceRecord],
-        inventories: Mapping[str, Inventories],
-        model: ComputeModel,
-    ) -> tuple[list[HostRow], tuple[str, ...]]:
-        wanted = _virtual(hypervisors)
-        service_of = {service.host: service for service in services if service.complete}
-        self._unanswered -= inventories.keys()
-        self._unanswered |= {record.host for record in wanted} - inventories.keys()
-        rows: dict[str, HostRow] = {}
-        for record in wanted:
-            rows[record.host] = host_row(
-                record,
-                service_of.get(record.host),
-                inventories.get(record.host),
-                model.find_host(record.host),
-            )
-        missing = {name for name, row in rows.items() if not any(row.inventory)}
-        for service in services:
-            known = model.find_host(service.host)
-            if not service.complete and service.host not in rows and known is not None:
-                rows[service.host] = known  # its cell is away: what is known still holds
-                missing.add(service.host)
-        return list(rows.values()), tuple(sorted(missing))
+        try:
+            return server_row(record, extended=self._extended)
+        except InvalidArgument as error:
+            log.warning("a server makes no sense, what is known stays", problem=error.message)
+            return model.find_server(record.uuid)
 
     async def _ask_placement_again(
         self, services: Sequence[ServiceRecord], model: ComputeModel
     ) -> list[Change]:
-        names = set(self._unanswered)
-        hypervisors = [record for record in await self._nova.hypervisors() if record.host in names]
-        rows, _missing = await self._hosts(hypervisors, services, model)
-        answered = names - self._unanswered
-        changes: list[Change] = [UpsertHost(row) for row in rows if row.hostname in answered]
+        rows, answered = await self._hosts.unanswered(services, model)
+        changes: list[Change] = [UpsertHost(row) for row in rows]
         left = tuple(name for name in model.health.missing_hosts if name not in answered)
         if left != model.health.missing_hosts:
             changes.append(self._health(left))
@@ -317,100 +286,9 @@ class ComputeReader:
     def _health(self, missing: tuple[str, ...]) -> SetHealth:
         return SetHealth(partial=bool(missing) or self._cells_away, missing_hosts=missing)
 
-    async def _inventories(self, hosts: Sequence[HypervisorRecord]) -> dict[str, Inventories]:
-        """By hostname, without those that Placement does not answer for."""
-        found: dict[str, Inventories] = {}
-        free = asyncio.Semaphore(_INVENTORIES_AT_ONCE)
-        failures: list[TrimtabError] = []
-
-        async def read(record: HypervisorRecord) -> None:
-            async with free:
-                if any(isinstance(error, Unavailable | DeadlineExceeded) for error in failures):
-                    return  # it is away: the others would only wait
-                try:
-                    found[record.host] = await self._placement.inventories(record.uuid)
-                except NotFound:
-                    log.warning("no resource provider", host=record.host, uuid=record.uuid)
-                except TrimtabError as error:
-                    failures.append(error)
-
-        async with _step("Placement's inventories", self._timeout_s) as step:
-            for record in _virtual(hosts):
-                step.create_task(read(record))
-        if failures:
-            log.warning(
-                "Placement does not answer for all hosts, Nova's or known sizes stand in",
-                answered=len(found),
-                hosts=len(hosts),
-                problem=failures[0].message,
-            )
-        return found
-
-    async def _host_changes(
-        self, services: Sequence[ServiceRecord], model: ComputeModel
-    ) -> list[Change]:
-        changes: list[Change] = []
-        new = []
-        for service in services:
-            known = model.find_host(service.host)
-            if known is None:
-                new.append(service)
-            if known is None or not service.complete:
-                continue
-            row = dataclasses.replace(
-                known,
-                up=service.up,
-                enabled=service.enabled,
-                disabled_reason=None if service.enabled else service.disabled_reason,
-                zone=service.zone or known.zone,
-            )
-            if row != known:
-                changes.append(UpsertHost(row))
-        changes += await self._new_hosts(new, model)
-        if services:  # no service at all is more likely an error than an empty cloud
-            alive = {service.host for service in services}
-            gone = [row.hostname for row in model.hosts() if row.hostname not in alive]
-            changes += [RemoveHost(name) for name in gone]
-        return changes
-
-    async def _new_hosts(
-        self, services: Sequence[ServiceRecord], model: ComputeModel
-    ) -> list[Change]:
-        """Hosts whose hypervisor appeared; those without one are asked for ever more rarely."""
-        due = []
-        for service in services:
-            polls = self._strangers[service.host] = self._strangers.get(service.host, 0) + 1
-            if polls & (polls - 1) == 0:  # the 1st, 2nd, 4th, 8th ... poll (C-062)
-                due.append(service)
-        if not due:
-            return []
-        names = {service.host for service in due}
-        hypervisors = [record for record in await self._nova.hypervisors() if record.host in names]
-        rows, _missing = await self._hosts(hypervisors, due, model)
-        for row in rows:
-            self._strangers.pop(row.hostname, None)
-        return [UpsertHost(row) for row in rows]
-
 
 def _group_changes(groups: Sequence[ServerGroup], model: ComputeModel) -> list[Change]:
     named = {row.uuid for row in groups}
     changes: list[Change] = [UpsertGroup(r) for r in groups if model.find_group(r.uuid) != r]
     changes += [RemoveGroup(row.uuid) for row in model.groups() if row.uuid not in named]
     return changes
-
-
-def _virtual(hypervisors: Sequence[HypervisorRecord]) -> list[HypervisorRecord]:
-    """Without those of Ironic, which are whole machines."""
-    return [record for record in hypervisors if record.kind.lower() != IRONIC]
-
-
-@asynccontextmanager
-async def _step(what: str, timeout_s: float) -> AsyncIterator[asyncio.TaskGroup]:
-    """Things done at once within a time; the first failure ends the rest and is the one raised."""
-    try:
-        async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
-            yield group
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    except TimeoutError:
-        raise DeadlineExceeded(f"{what}: not complete within {timeout_s:.0f} s.") from None

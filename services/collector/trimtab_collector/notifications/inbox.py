@@ -27,6 +27,7 @@ from trimtab_collector.notifications.ordering import Ordering, Verdict
 from trimtab_collector.notifications.outcome import HOST, Dialect, EventRule, Outcome
 from trimtab_collector.reads import FullRead
 from trimtab_common.domain.changes import RemoveServer, UpsertServer
+from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.runtime.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -122,8 +123,8 @@ class Inbox:
                 counters.NOTIFICATIONS.labels("ignored").inc()
                 continue
             try:
-                outcome = self._handle(self.dialect.decode(body))
-            except Malformed as problem:
+                outcome = self._handle(self.dialect.decoded(body, event_type))
+            except (Malformed, InvalidArgument) as problem:
                 outcome = "malformed"
                 found = _MESSAGE_ID.search(body)
                 log.warning(
@@ -172,7 +173,7 @@ class Inbox:
 
     def _handle(self, event: Notification) -> str:
         rule = self.dialect.table.get(event.event_type)
-        if rule is None or not event.publisher_id.startswith(self.dialect.publishers):
+        if rule is None or not self.dialect.accepts(event):
             return "ignored"
         self._heard = True
         if event.priority != rule.priority:

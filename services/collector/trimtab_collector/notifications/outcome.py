@@ -60,10 +60,18 @@ class EventRule(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """How an event of a third party is read. accepts: whether it is for a publisher id."""
+
+    accepts: Callable[[str], object]
+    decode: Callable[[bytes], Notification]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """How one service speaks to one model.
 
-    publishers: how publisher ids begin. key_of: the key of the element that a change is about, None
+    publishers: how publisher ids begin. guests: by event type, what other services say of it. key_of: the key of the element that a change is about, None
     for none. uuid_of: the uuid of what a change adds (True) or removes (False); None for others.
     """
 
@@ -73,3 +81,16 @@ class Dialect:
     key_of: Callable[[Any], str | None]
     lives: Callable[[Any], bool | None]
     ignored: frozenset[str] = field(default_factory=frozenset)
+    guests: Mapping[str, Guest] = field(default_factory=dict)
+
+    def decoded(self, body: bytes, event_type: str | None) -> Notification:
+        """The message, read as its type wants it. Malformed."""
+        guest = self.guests.get(event_type or "")
+        return (guest.decode if guest is not None else self.decode)(body)
+
+    def accepts(self, event: Notification) -> bool:
+        """Whether it is of one who may say such a thing."""
+        guest = self.guests.get(event.event_type)
+        if guest is not None:
+            return bool(guest.accepts(event.publisher_id))
+        return event.publisher_id.startswith(self.publishers)

@@ -32,8 +32,8 @@ class Known(Protocol):
         """The row, or None."""
         ...
 
-    def rows(self, kind: str) -> Any:
-        """All rows of a kind."""
+    def members(self, kind: str, container: str) -> frozenset[str]:
+        """Keys of the elements of a kind that are in this one."""
         ...
 
 
@@ -103,7 +103,7 @@ def upsert_pool(event: Notification, known: Known) -> Outcome:
         return Outcome(hosts=(name,))
     changed = dataclasses.replace(
         row,
-        volumes=sum([volume.pool == name for volume in known.rows(VOLUME)]),
+        volumes=len(known.members(VOLUME, name)),
         total_gb=size(data.get("total")),
         free_gb=size(data.get("free")),
         provisioned_gb=size(data.get("provisioned")),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from trimtab_common.domain.elements import ElementModel
+from trimtab_common.domain.elements import ElementModel, check_row
 
 NODE = "baremetal_node"
 
@@ -42,6 +42,9 @@ class BaremetalNodeRow:
     instance_uuid: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
     up_when_off: bool = True
+
+    def __post_init__(self) -> None:
+        check_row(self, self.uuid)
 
     @property
     def key(self) -> str:

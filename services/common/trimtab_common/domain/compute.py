@@ -8,9 +8,7 @@ one into the hole. Not thread-safe: one owner changes it, snapshots are what oth
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +31,14 @@ from trimtab_common.domain.changes import (
     hash_server,
     uuid_bytes,
 )
+from trimtab_common.domain.columns import grown
+from trimtab_common.domain.compute_snapshot import snapshot_of
 from trimtab_common.domain.errors import InvalidArgument, NotFound
+from trimtab_common.domain.server_groups import ServerGroups
 from trimtab_common.domain.snapshot import NO_HOST, Aggregate, ComputeSnapshot, ServerGroup
 
 _MASK = (1 << 128) - 1
 _FIRST_SIZE = 64
-_T = TypeVar("_T", bound=np.generic)
 
 
 class ComputeModel:
@@ -67,8 +67,9 @@ class ComputeModel:
         self._uuid = np.zeros((_FIRST_SIZE, 16), np.uint8)
         self._host = np.full(_FIRST_SIZE, NO_HOST, np.int32)
         self._numbers = np.zeros((_FIRST_SIZE, 8), np.int64)
-        self._groups: dict[str, ServerGroup] = {}
-        self._groups_of: dict[str, set[str]] = {}
+        self._groups = ServerGroups()
+        self._host_of_uuid: dict[str, str] = {}
+        self._of_project: dict[str, set[str]] | None = None
         self._projects: list[str] = []
         self._project_code: dict[str, int] = {}
         self._server_order: NDArray[np.intp] | None = None
@@ -92,11 +93,48 @@ class ComputeModel:
             if host.hostname in model._hosts:
                 raise InvalidArgument(f"Host {host.hostname} comes twice.")
             model._upsert_host(host)
-        for server in servers:
-            if server.uuid in model._slot:
-                raise InvalidArgument(f"Server {server.uuid} comes twice.")
-            model._upsert_server(server)
+        model._fill(list(servers))
         return model
+
+    def _fill(self, servers: list[ServerRow]) -> None:
+        """Adds these to a model that has no server yet; as adding one by one, a few times as quick."""
+        count = len(servers)
+        self._slot = {row.uuid: slot for slot, row in enumerate(servers)}
+        if len(self._slot) != count:
+            raise InvalidArgument(f"Server {_first_twice(servers)} comes twice.")
+        self._servers = servers
+        code = self._project_code
+        for row in servers:
+            if row.project_id not in code:
+                code[row.project_id] = len(self._projects)
+                self._projects.append(row.project_id)
+            if row.hostname:
+                self._on_host.setdefault(row.hostname, set()).add(row.uuid)
+        size = max(_FIRST_SIZE, count)
+        self._uuid, self._numbers = np.zeros((size, 16), np.uint8), np.zeros((size, 8), np.int64)
+        self._host = np.full(size, NO_HOST, np.int32)
+        if servers:
+            raw = b"".join([uuid_bytes(row.uuid) for row in servers])
+            self._uuid[:count] = np.frombuffer(raw, np.uint8).reshape(count, 16)
+            self._numbers[:count] = np.array(
+                [
+                    (
+                        *row.demand,
+                        row.state,
+                        row.locked,
+                        code[row.project_id],
+                        row.created_at_s,
+                        row.in_flux,
+                    )
+                    for row in servers
+                ],
+                np.int64,
+            )
+            place = self._host_slot.get
+            self._host[:count] = [place(row.hostname, NO_HOST) for row in servers]
+            on_host = np.flatnonzero(self._host[:count] != NO_HOST)
+            np.add.at(self._used, self._host[on_host], self._numbers[on_host, :3])
+        self._unhashed |= {("server", uuid) for uuid in self._slot}
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -122,6 +160,10 @@ class ComputeModel:
         """The host with this hostname, or None."""
         return self._hosts.get(hostname)
 
+    def find_host_by_uuid(self, uuid: str) -> HostRow | None:
+        """The host whose hypervisor has this uuid, or None."""
+        return self._hosts.get(self._host_of_uuid.get(uuid, ""))
+
     def find_server(self, uuid: str) -> ServerRow | None:
         """The server with this uuid, or None."""
         slot = self._slot.get(uuid)
@@ -129,19 +171,27 @@ class ComputeModel:
 
     def groups(self) -> Iterable[ServerGroup]:
         """All server groups, in no order."""
-        return self._groups.values()
+        return self._groups.all()
 
     def find_group(self, uuid: str) -> ServerGroup | None:
         """The server group with this uuid, or None."""
-        return self._groups.get(uuid)
+        return self._groups.find(uuid)
 
     def groups_of(self, server: str) -> list[ServerGroup]:
         """The groups that a server is a member of; Nova allows one."""
-        return [self._groups[uuid] for uuid in sorted(self._groups_of.get(server, ()))]
+        return self._groups.of(server)
 
     def servers_on(self, hostname: str) -> frozenset[str]:
         """Uuids of the servers that Nova places on this host."""
         return frozenset(self._on_host.get(hostname, ()))
+
+    def servers_of_project(self, project_id: str) -> frozenset[str]:
+        """Uuids of the servers of a project; the first call makes the index, later ones cost the result."""
+        if self._of_project is None:
+            self._of_project = {}
+            for row in self._servers:
+                self._of_project.setdefault(row.project_id, set()).add(row.uuid)
+        return frozenset(self._of_project.get(project_id, ()))
 
     def used_by_host(self, hostname: str) -> tuple[int, int, int]:
         """Sum of the demand of the servers on this host: vCPUs, MiB, GiB. NotFound."""
@@ -160,8 +210,8 @@ class ComputeModel:
                 self._hashes[key] = hash_host(self._hosts[name])
             elif kind == "server" and name in self._slot:
                 self._hashes[key] = hash_server(self._servers[self._slot[name]])
-            elif kind == "group" and name in self._groups:
-                self._hashes[key] = hash_group(self._groups[name])
+            elif kind == "group" and (group := self._groups.find(name)) is not None:
+                self._hashes[key] = hash_group(group)
             self._sum += self._hashes.get(key, 0)
         self._unhashed.clear()
         total = self._sum + sum(hash_aggregate(row) for row in self.aggregates)
@@ -202,9 +252,9 @@ class ComputeModel:
         keep = {row.hostname for row in hosts}
         changes += [RemoveHost(name) for name in self._hosts if name not in keep]
         if groups is not None:
-            changes += [UpsertGroup(row) for row in groups if self._groups.get(row.uuid) != row]
+            changes += [UpsertGroup(row) for row in groups if self.find_group(row.uuid) != row]
             named = {row.uuid for row in groups}
-            changes += [RemoveGroup(uuid) for uuid in self._groups if uuid not in named]
+            changes += [RemoveGroup(row.uuid) for row in self.groups() if row.uuid not in named]
         if aggregates is not None and aggregates != self.aggregates:
             changes.append(SetAggregates(aggregates))
         if health is not None and health != self.health:
@@ -222,9 +272,9 @@ class ComputeModel:
             case RemoveHost(hostname):
                 return self._remove_host(hostname)
             case UpsertGroup(group):
-                return self._upsert_group(group)
+                return self._touched_group(group.uuid, changed=self._groups.upsert(group))
             case RemoveGroup(uuid):
-                return self._remove_group(uuid)
+                return self._touched_group(uuid, changed=self._groups.remove(uuid))
             case SetAggregates(aggregates):
                 changed = aggregates != self.aggregates
                 self.aggregates = aggregates
@@ -238,12 +288,15 @@ class ComputeModel:
         known = self._hosts.get(row.hostname)
         if known == row:
             return False
+        if known is not None:
+            self._host_of_uuid.pop(known.uuid, None)
+        self._host_of_uuid[row.uuid] = row.hostname
         self._hosts[row.hostname] = row
         self._unhashed.add(("host", row.hostname))
         if known is None:
             slot = self._free_slots.pop() if self._free_slots else len(self._host_slot)
             if slot == len(self._used):
-                self._used = _grown(self._used)
+                self._used = grown(self._used)
             self._host_slot[row.hostname] = slot
             slots = [self._slot[uuid] for uuid in self._on_host.get(row.hostname, ())]
             self._host[slots] = slot
@@ -254,7 +307,7 @@ class ComputeModel:
         slot = self._host_slot.pop(hostname, None)
         if slot is None:
             return False
-        del self._hosts[hostname]
+        self._host_of_uuid.pop(self._hosts.pop(hostname).uuid, None)
         self._unhashed.add(("host", hostname))
         self._free_slots.append(slot)
         self._host[[self._slot[uuid] for uuid in self._on_host.get(hostname, ())]] = NO_HOST
@@ -268,6 +321,7 @@ class ComputeModel:
             return False
         else:
             self._leave_host(slot)
+            self._leave_project(self._servers[slot])
             self._servers[slot] = row
         self._unhashed.add(("server", row.uuid))
         project = self._project_code.setdefault(row.project_id, len(self._projects))
@@ -282,13 +336,15 @@ class ComputeModel:
             self._used[host] += row.demand
         if row.hostname:
             self._on_host.setdefault(row.hostname, set()).add(row.uuid)
+        if self._of_project is not None:
+            self._of_project.setdefault(row.project_id, set()).add(row.uuid)
         return True
 
     def _add_slot(self, row: ServerRow) -> int:
         slot = len(self._servers)
         if slot == len(self._host):
-            self._host, self._numbers = _grown(self._host), _grown(self._numbers)
-            self._uuid = _grown(self._uuid)
+            self._host, self._numbers = grown(self._host), grown(self._numbers)
+            self._uuid = grown(self._uuid)
         self._uuid[slot] = np.frombuffer(uuid_bytes(row.uuid), np.uint8)
         self._slot[row.uuid] = slot
         self._servers.append(row)
@@ -306,11 +362,19 @@ class ComputeModel:
             if not there:
                 del self._on_host[row.hostname]
 
+    def _leave_project(self, row: ServerRow) -> None:
+        if self._of_project is not None:
+            there = self._of_project[row.project_id]
+            there.discard(row.uuid)
+            if not there:
+                del self._of_project[row.project_id]
+
     def _remove_server(self, uuid: str) -> bool:
         slot = self._slot.get(uuid)
         if slot is None:
             return False
         self._leave_host(slot)
+        self._leave_project(self._servers[slot])
         del self._slot[uuid]
         self._unhashed.add(("server", uuid))
         last = self._servers.pop()
@@ -321,35 +385,13 @@ class ComputeModel:
             for column in (self._uuid, self._host, self._numbers):
                 column[slot] = column[end]
         self._server_order = None
-        for group in self.groups_of(uuid):  # its deletion is how a member leaves
-            self._upsert_group(replace(group, members=group.members - {uuid}))
+        self._unhashed |= {("group", group) for group in self._groups.drop_member(uuid)}
         return True
 
-    def _upsert_group(self, row: ServerGroup) -> bool:
-        known = self._groups.get(row.uuid)
-        if known == row:
-            return False
-        self._groups[row.uuid] = row
-        self._unhashed.add(("group", row.uuid))
-        before = known.members if known is not None else frozenset[str]()
-        self._leave_group(row.uuid, before - row.members)
-        for server in row.members - before:
-            self._groups_of.setdefault(server, set()).add(row.uuid)
-        return True
-
-    def _leave_group(self, uuid: str, servers: Iterable[str]) -> None:
-        for server in servers:
-            self._groups_of[server].discard(uuid)
-            if not self._groups_of[server]:
-                del self._groups_of[server]
-
-    def _remove_group(self, uuid: str) -> bool:
-        group = self._groups.pop(uuid, None)
-        if group is None:
-            return False
-        self._unhashed.add(("group", uuid))
-        self._leave_group(uuid, group.members)
-        return True
+    def _touched_group(self, uuid: str, *, changed: bool) -> bool:
+        if changed:
+            self._unhashed.add(("group", uuid))
+        return changed
 
     # -- snapshot -------------------------------------------------------------------------------
 
@@ -364,62 +406,21 @@ class ComputeModel:
 
     def _take(self) -> ComputeSnapshot:
         names = sorted(self._hosts)
-        hosts = [self._hosts[name] for name in names]
         position = np.full(len(self._used) + 1, NO_HOST, np.int32)  # the last entry is for NO_HOST
         position[[self._host_slot[name] for name in names]] = np.arange(len(names))
-        zones = tuple(sorted({row.zone for row in hosts if row.zone}))
-        zone_index = {zone: i for i, zone in enumerate(zones)} | {"": -1}
         order = self._order()
-        servers = [self._servers[slot] for slot in order.tolist()]
-        numbers = self._numbers[order]
-        server_host = position[self._host[order]]
-        codes, back = np.unique(numbers[:, 5], return_inverse=True)
-        used_projects = [self._projects[code] for code in codes.tolist()]
-        by_name = np.argsort(np.array(used_projects, dtype=object), kind="stable")
-        rank = np.empty(len(by_name), np.int32)
-        rank[by_name] = np.arange(len(by_name))
-        return ComputeSnapshot(
+        return snapshot_of(
+            hosts=[self._hosts[name] for name in names],
+            servers=[self._servers[slot] for slot in order.tolist()],
+            uuids=self._uuid[order],
+            places=position[self._host[order]],
+            numbers=self._numbers[order],
+            projects=self._projects,
             epoch=self.epoch,
             revision=self.revision,
             taken_at=self.taken_at,
-            host_uuid=tuple([row.uuid for row in hosts]),
-            host_name=tuple(names),
-            host_inventory=_table([row.inventory for row in hosts], np.int64),
-            host_reserved=_table([row.reserved for row in hosts], np.int64),
-            host_ratio=_table([row.ratio for row in hosts], np.float64),
-            host_up=_frozen(np.array([row.up for row in hosts], np.bool_)),
-            host_enabled=_frozen(np.array([row.enabled for row in hosts], np.bool_)),
-            host_disabled_reason=tuple([row.disabled_reason for row in hosts]),
-            host_zone=_frozen(np.array([zone_index[row.zone] for row in hosts], np.int32)),
-            host_capacity_from_nova=_frozen(
-                np.array([row.capacity_from_nova for row in hosts], np.bool_)
-            ),
-            server_uuid=_frozen(self._uuid[order]),
-            server_name=tuple([row.name for row in servers]),
-            server_host=_frozen(server_host),
-            server_demand=_frozen(np.ascontiguousarray(numbers[:, :3])),
-            server_state=_frozen(numbers[:, 3].astype(np.int8)),
-            server_locked=_frozen(numbers[:, 4].astype(np.bool_)),
-            server_excluded=_frozen(np.zeros(len(servers), np.bool_)),
-            server_project=_frozen(rank[back].astype(np.int32)),
-            server_created_at_s=_frozen(numbers[:, 6].copy()),
-            server_in_flux=_frozen(numbers[:, 7].astype(np.bool_)),
-            groups=tuple(sorted(self._groups.values(), key=lambda row: row.uuid)),
-            projects=tuple([used_projects[i] for i in by_name.tolist()]),
-            zones=zones,
+            groups=tuple(sorted(self._groups.all(), key=lambda row: row.uuid)),
             aggregates=self.aggregates,
-            server_metadata={i: row.metadata for i, row in enumerate(servers) if row.metadata},
-            server_state_text={i: r.state_text for i, r in enumerate(servers) if r.state_text},
-            server_pinned_zone={i: r.pinned_zone for i, r in enumerate(servers) if r.pinned_zone},
-            server_extra_specs={i: r.extra_specs for i, r in enumerate(servers) if r.extra_specs},
-            server_scheduler_hints={
-                i: row.scheduler_hints for i, row in enumerate(servers) if row.scheduler_hints
-            },
-            server_missing_host={
-                i: servers[i].hostname
-                for i in np.flatnonzero(server_host == NO_HOST).tolist()
-                if servers[i].hostname
-            },
             partial=self.health.partial,
             stale_reason=self.health.stale_reason,
             missing_hosts=self.health.missing_hosts,
@@ -432,16 +433,6 @@ class ComputeModel:
         return self._server_order
 
 
-def _grown(column: NDArray[_T]) -> NDArray[_T]:
-    return np.concatenate([column, np.zeros_like(column)])
-
-
-def _frozen(array: NDArray[_T]) -> NDArray[_T]:
-    array.setflags(write=False)
-    return array
-
-
-def _table(
-    rows: list[tuple[int, int, int]] | list[tuple[float, float, float]], kind: type[_T]
-) -> NDArray[_T]:
-    return _frozen(np.array(rows, kind).reshape(-1, 3))
+def _first_twice(servers: Iterable[ServerRow]) -> str:
+    seen: set[str] = set()
+    return next(row.uuid for row in servers if row.uuid in seen or seen.add(row.uuid))  # type: ignore[func-returns-value]

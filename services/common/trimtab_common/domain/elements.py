@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
@@ -29,6 +29,15 @@ class Row(Protocol):
     def key(self) -> str:
         """What it is found by among its kind."""
         ...
+
+
+def check_row(row: Row, key: str, **amounts: float) -> None:
+    """InvalidArgument: an element without a key, or an amount below zero (C-019)."""
+    if not key:
+        raise InvalidArgument(f"A {row.KIND} needs a key.")
+    wrong = [f"{name} is {amount}" for name, amount in amounts.items() if not amount >= 0]
+    if wrong:
+        raise InvalidArgument(f"{row.KIND} {key}: {', '.join(wrong)}; it must not be below zero.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +76,26 @@ class ElementSnapshot:
 
 
 class ElementModel:
-    """A mutable model of these kinds. Not thread-safe; look-ups by key are O(1)."""
+    """A mutable model of these kinds. Not thread-safe; look-ups by key are O(1).
 
-    def __init__(self, kinds: Iterable[str], *, epoch: str = "", revision: int = 0) -> None:
+    inside: for a kind of elements, how to tell what one of them is in; `members` finds them by it.
+    """
+
+    def __init__(
+        self,
+        kinds: Iterable[str],
+        *,
+        epoch: str = "",
+        revision: int = 0,
+        inside: Mapping[str, Callable[[Any], str]] | None = None,
+    ) -> None:
         self.epoch = epoch
         self.revision = revision
         self.taken_at = datetime.now(UTC)
         self.health = SetHealth()
         self._rows: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
+        self._inside = dict(inside or {})
+        self._members: dict[tuple[str, str], set[str]] = {}
         self._hashes: dict[tuple[str, str], int] = {}
         self._sum = 0
         self._cached: ElementSnapshot | None = None
@@ -91,6 +112,10 @@ class ElementModel:
     def rows(self, kind: str) -> Iterable[Any]:
         """All rows of a kind, in no order."""
         return self._rows[kind].values()
+
+    def members(self, kind: str, container: str) -> frozenset[str]:
+        """Keys of the elements of a kind that are in this one; the container need not be here."""
+        return frozenset(self._members.get((kind, container), ()))
 
     def apply(self, changes: Iterable[Any]) -> int:
         """Apply changes in order; how many of them changed anything. InvalidArgument."""
@@ -155,18 +180,34 @@ class ElementModel:
         if isinstance(change, Remove):
             gone = self._rows.get(change.kind, {}).pop(change.key, None)
             self._sum -= self._hashes.pop((change.kind, change.key), 0)
+            if gone is not None:
+                self._leave(gone)
             return gone is not None
         row = change.row
         found = self._rows.get(row.KIND)
         if found is None:
             raise InvalidArgument(f"A model of {', '.join(self._rows)} has no {row.KIND}.")
-        if found.get(row.key) == row:
+        known = found.get(row.key)
+        if known == row:
             return False
+        if known is not None:
+            self._leave(known)
         found[row.key] = row
+        if (tell := self._inside.get(row.KIND)) is not None:
+            self._members.setdefault((row.KIND, tell(row)), set()).add(row.key)
         self._sum -= self._hashes.get((row.KIND, row.key), 0)
         hashed = self._hashes[row.KIND, row.key] = _hash(row)
         self._sum += hashed
         return True
+
+    def _leave(self, row: Any) -> None:
+        tell = self._inside.get(row.KIND)
+        if tell is None:
+            return
+        place = (row.KIND, tell(row))
+        self._members[place].discard(row.key)
+        if not self._members[place]:
+            del self._members[place]
 
 
 def _hash(row: Any) -> int:

@@ -7,8 +7,6 @@ which rules named something that is not there (C-086..C-105).
 from __future__ import annotations
 
 import dataclasses
-import uuid as uuid_module
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -273,24 +271,12 @@ class _Rules:
             known = snapshot.server_project >= 0
             excluded[known] |= hit[snapshot.server_project[known]]
         for text in self.uuids:
-            found = _server_index(snapshot, text)
+            found = snapshot.find_server(text)
             if found is None:
                 self.warnings.append(f"Server {text} is not in the model.")
             else:
                 excluded[found] = True
         return excluded
-
-
-def _server_index(snapshot: ComputeSnapshot, text: str) -> int | None:
-    """Where a server is in the sorted column; O(log V)."""
-    try:
-        wanted = uuid_module.UUID(text).bytes
-    except ValueError:
-        return None
-    column = snapshot.server_uuid
-    place = bisect_left(range(len(column)), wanted, key=lambda i: column[i].tobytes())
-    found = place < len(column) and column[place].tobytes() == wanted
-    return place if found else None
 
 
 def _plain(identifier: str) -> str:

@@ -7,6 +7,7 @@ Hosts are sorted by hostname and servers by uuid, so that equal clouds give equa
 from __future__ import annotations
 
 import uuid as uuid_module
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -147,6 +148,17 @@ class ComputeSnapshot:
     def uuid_of(self, server: int) -> str:
         """The uuid text of the server at this index."""
         return str(uuid_module.UUID(bytes=self.server_uuid[server].tobytes()))
+
+    def find_server(self, uuid: str) -> int | None:
+        """Index of the server with this uuid, None when there is none; O(log V)."""
+        try:
+            wanted = uuid_module.UUID(uuid).bytes
+        except ValueError:
+            return None
+        column = self.server_uuid
+        place = bisect_left(range(len(column)), wanted, key=lambda i: column[i].tobytes())
+        found = place < len(column) and column[place].tobytes() == wanted
+        return place if found else None
 
     def state_text(self, server: int) -> str:
         """Nova's vm_state text of the server at this index, future ones kept as they came."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from trimtab_common.domain.elements import ElementModel
+from trimtab_common.domain.elements import ElementModel, check_row
 
 NODE, POOL, VOLUME = "storage_node", "pool", "volume"
 VOLUME_TYPE = "volume_type"
@@ -24,7 +24,10 @@ def backend_of(host: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageNodeRow:
-    """One cinder-volume service, keyed by host. volume_types: names of those that it offers."""
+    """One cinder-volume service, keyed by host. volume_types: names of those that it offers.
+
+    InvalidArgument: no host.
+    """
 
     KIND: ClassVar[str] = NODE
 
@@ -34,6 +37,9 @@ class StorageNodeRow:
     enabled: bool = True
     disabled_reason: str = ""
     volume_types: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_row(self, self.host)
 
     @property
     def key(self) -> str:
@@ -60,6 +66,9 @@ class PoolRow:
     pool_name: str = ""
     backend_name: str = ""
     max_over_subscription_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        check_row(self, self.name, volumes=self.volumes)
 
     @property
     def key(self) -> str:
@@ -115,12 +124,46 @@ class VolumeRow:
     migration_status: str = ""
     created_at_s: int = 0
 
+    def __post_init__(self) -> None:
+        check_row(self, self.uuid, size_gb=self.size_gb, created_at_s=self.created_at_s)
+
     @property
     def key(self) -> str:
         """The uuid."""
         return self.uuid
 
 
-def storage_model(*, epoch: str = "", revision: int = 0) -> ElementModel:
+class StorageModel(ElementModel):
+    """Nodes, pools, volumes and volume types; what is in what is found by an index (C-022, C-024)."""
+
+    def __init__(self, *, epoch: str = "", revision: int = 0) -> None:
+        super().__init__(
+            (NODE, POOL, VOLUME, VOLUME_TYPE),
+            epoch=epoch,
+            revision=revision,
+            inside={POOL: lambda row: node_of(row.name), VOLUME: lambda row: row.pool},
+        )
+
+    def find_node(self, name: str) -> StorageNodeRow | None:
+        """The node of this host, or of a pool of this name; None."""
+        row: StorageNodeRow | None = self.find(NODE, node_of(name))
+        return row
+
+    def find_pool_of(self, volume: str) -> PoolRow | None:
+        """The pool that a volume is in; None when either is not here."""
+        row: VolumeRow | None = self.find(VOLUME, volume)
+        pool: PoolRow | None = self.find(POOL, row.pool) if row is not None else None
+        return pool
+
+    def pools_of(self, host: str) -> list[PoolRow]:
+        """The pools of a node, by name."""
+        return [self.find(POOL, name) for name in sorted(self.members(POOL, node_of(host)))]
+
+    def volumes_of(self, pool: str) -> list[VolumeRow]:
+        """The volumes of a pool, by uuid."""
+        return [self.find(VOLUME, uuid) for uuid in sorted(self.members(VOLUME, pool))]
+
+
+def storage_model(*, epoch: str = "", revision: int = 0) -> StorageModel:
     """An empty storage model."""
-    return ElementModel((NODE, POOL, VOLUME, VOLUME_TYPE), epoch=epoch, revision=revision)
+    return StorageModel(epoch=epoch, revision=revision)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 
 from trimtab_common.domain.errors import FailedPrecondition
+from trimtab_common.openstack import legacy_groups
 from trimtab_common.openstack.timely import make_timely
 
 if TYPE_CHECKING:  # importing the SDK takes a second: done in a thread, at the first call
@@ -41,11 +42,13 @@ def connector(
 ) -> Callable[[], Connection]:
     """What makes the connection when it is first needed; no network before that.
 
-    FailedPrecondition when neither a cloud's name nor auth options are there.
+    FailedPrecondition when neither a cloud's name nor auth options are there; InvalidArgument when an old
+    group wants an API version that is too old.
     """
     if cloud:
         return lambda: _from_yaml(cloud)
     register(conf, groups)
+    legacy_groups.carry_over(conf, tuple(groups))
     for group in (*groups, AUTH_GROUP):
         if conf[group].auth_type or conf[group].auth_section:
             return lambda: _from_conf(conf, group)

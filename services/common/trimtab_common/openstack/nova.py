@@ -21,6 +21,7 @@ from trimtab_common.openstack.session import CloudApi
 PAGE = 1000
 FLOOR = (2, 56)
 _HYPERVISORS_UP_TO = (2, 87)  # from 2.88 on Nova leaves out vcpus, memory and disk
+_FLAVORS_UP_TO = (2, 61)  # extra specs
 _SERVERS_UP_TO = (2, 96)  # pinned_availability_zone
 _EXTENDED_UP_TO = (2, 100)  # scheduler_hints, and with them the properties of images
 _GROUPS_UP_TO = (2, 64)  # one policy, with rules
@@ -29,7 +30,10 @@ _SERVICES_UP_TO = (2, 69)  # from here on services of a cell that is away are na
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HypervisorRecord:
-    """A hypervisor. host: its compute service's host; sizes None where Nova does not say."""
+    """A hypervisor. host: its compute service's host; sizes None where Nova does not say.
+
+    servers: uuids of what is on it, where they were asked for.
+    """
 
     uuid: str
     host: str
@@ -41,6 +45,22 @@ class HypervisorRecord:
     vcpus: int | None
     memory_mib: int | None
     disk_gib: int | None
+    servers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlavorRecord:
+    """A flavor, public or not. swap_mib, ephemeral_gib: 0 for none."""
+
+    id: str
+    name: str
+    vcpus: int
+    memory_mib: int
+    root_gib: int
+    ephemeral_gib: int
+    swap_mib: int
+    is_public: bool
+    extra_specs: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +165,14 @@ class Nova:
                 f"Nova offers API version {_text(newest)}; {_text(FLOOR)} or newer is needed."
             )
 
-    async def hypervisors(self) -> list[HypervisorRecord]:
+    async def hypervisors(self, *, with_servers: bool = False) -> list[HypervisorRecord]:
         """All hypervisors, sizes included where Nova still gives them."""
         version = _text(min(await self._version(), _HYPERVISORS_UP_TO))
+        asked = {"limit": str(PAGE)} | ({"with_servers": "true"} if with_servers else {})
         found: list[HypervisorRecord] = []
         marker = ""
         while True:
-            params = {"limit": str(PAGE)} | ({"marker": marker} if marker else {})
+            params = asked | ({"marker": marker} if marker else {})
             answer = await self._api.get(
                 "compute", "/os-hypervisors/detail", params=params, microversion=version
             )
@@ -161,6 +182,33 @@ class Nova:
                 if not page or not answer.body.get("hypervisors_links"):
                     return found
                 marker = str(page[-1]["id"])
+
+    async def hypervisor(self, uuid: str) -> HypervisorRecord:
+        """One hypervisor with the servers on it. NotFound."""
+        answer = await self._api.get(
+            "compute",
+            f"/os-hypervisors/{uuid}",
+            params={"with_servers": "true"},
+            microversion=_text(min(await self._version(), _HYPERVISORS_UP_TO)),
+        )
+        with understood("Nova's hypervisor"):
+            return _hypervisor(answer.body["hypervisor"])
+
+    async def flavors(self) -> list[FlavorRecord]:
+        """All flavors, those that are not public too; extra specs from 2.61 on."""
+        version = _text(min(await self._version(), _FLAVORS_UP_TO))
+        params = {"is_public": "None", "limit": str(PAGE)}
+        found: list[FlavorRecord] = []
+        while True:
+            answer = await self._api.get(
+                "compute", "/flavors/detail", params=params, microversion=version
+            )
+            with understood("Nova's flavors"):
+                page = [_flavor(item) for item in answer.body["flavors"]]
+                found += page
+                if not page or not answer.body.get("flavors_links"):
+                    return found
+                params["marker"] = page[-1].id
 
     async def servers(
         self, changed_since: datetime | None = None, *, host: str = ""
@@ -249,6 +297,21 @@ def _hypervisor(item: Mapping[str, Any]) -> HypervisorRecord:
         vcpus=item.get("vcpus"),
         memory_mib=item.get("memory_mb"),
         disk_gib=item.get("local_gb"),
+        servers=tuple([str(server["uuid"]) for server in item.get("servers") or ()]),
+    )
+
+
+def _flavor(item: Mapping[str, Any]) -> FlavorRecord:
+    return FlavorRecord(
+        id=str(item["id"]),
+        name=item["name"],
+        vcpus=int(item["vcpus"]),
+        memory_mib=int(item["ram"]),
+        root_gib=int(item["disk"]),
+        ephemeral_gib=int(item.get("OS-FLV-EXT-DATA:ephemeral") or 0),
+        swap_mib=int(item.get("swap") or 0),
+        is_public=bool(item.get("os-flavor-access:is_public", True)),
+        extra_specs=item.get("extra_specs") or {},
     )
 
 

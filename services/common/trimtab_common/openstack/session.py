@@ -12,7 +12,7 @@ import functools
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -96,7 +96,10 @@ class CloudApi(Protocol):
 
 
 class CloudSession:
-    """A `CloudApi` over openstacksdk. `connect` makes the connection; it may be called again."""
+    """A `CloudApi` over openstacksdk. `connect` makes the connection; it may be called again.
+
+    pool: where calls wait for answers; None: threads of its own, `max_threads` of them.
+    """
 
     def __init__(
         self,
@@ -105,12 +108,16 @@ class CloudSession:
         retry: RetryPolicy | None = None,
         clock: Clock | None = None,
         max_threads: int = 16,
+        pool: Executor | None = None,
     ) -> None:
         self._connect = connect
         self._connection: Connection | None = None
         self._retry = retry or RetryPolicy()
         self._clock = clock or SystemClock()
-        self._pool = ThreadPoolExecutor(max_threads, thread_name_prefix="openstack")
+        self._own = None
+        if pool is None:
+            self._own = ThreadPoolExecutor(max_threads, thread_name_prefix="openstack")
+        self._pool = pool or self._own
         self._connecting = asyncio.Lock()
         self._discovering: dict[str, asyncio.Lock] = {}
         self._discovered: set[str] = set()
@@ -187,8 +194,9 @@ class CloudSession:
             return await self._in_thread(ready, what)
 
     async def close(self) -> None:
-        """Ends the threads and the connection."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Ends the connection, and its own threads."""
+        if self._own is not None:
+            self._own.shutdown(wait=False, cancel_futures=True)
         if self._connection is not None:
             self._connection.close()
 

@@ -28,6 +28,8 @@ from trimtab_common.domain.changes import (
 from trimtab_common.domain.errors import Bug, InvalidArgument
 from trimtab_common.domain.snapshot import Aggregate, ServerGroup, ServerState
 
+_STATES = {int(state): state for state in ServerState}
+
 
 def host_message(row: HostRow) -> model_pb2.Host:
     """The message of a host."""
@@ -128,10 +130,7 @@ def state_message(state: ServerState) -> model_pb2.ServerState.ValueType:
 
 def state_of(value: int) -> ServerState:
     """The state of a wire number; UNKNOWN for one of a later release."""
-    try:
-        return ServerState(value)
-    except ValueError:
-        return ServerState.UNKNOWN
+    return _STATES.get(value, ServerState.UNKNOWN)
 
 
 def aggregate_message(row: Aggregate) -> model_pb2.Aggregate:

@@ -8,6 +8,7 @@ from trimtab_decision.framework.goal import (
     Goal,
     IndicatorSpec,
 )
+from trimtab_decision.framework.history import History
 from trimtab_decision.framework.planning import (
     Forecast,
     ModelPlanner,
@@ -26,6 +27,7 @@ __all__ = [
     "Forecast",
     "GlobalIndicatorSpec",
     "Goal",
+    "History",
     "IndicatorSpec",
     "ModelPlanner",
     "Planned",

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from trimtab_common.domain.elements import ElementSnapshot
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
+from trimtab_common.domain.time_series import TimeSeries
 from trimtab_decision.framework.destinations import SchedulerFilter, SelectDestinations
-from trimtab_decision.framework.errors import ClusterStateNotDefined
+from trimtab_decision.framework.errors import ClusterStateNotDefined, MetricNotAvailable
+from trimtab_decision.framework.history import History, series_of
 from trimtab_decision.framework.workloads import Workloads
 
 Scorer = Callable[[str, Sequence[float]], Sequence[float]]
@@ -75,6 +77,17 @@ class StrategyContext:
     def workloads(self) -> Workloads:
         """The workload characters that servers in scope carry, with what is known to judge them."""
         return Workloads(self.snapshot, self.metrics)
+
+    def series(self, history: History, resource: int) -> TimeSeries | None:
+        """How a metric of the host or server at this index went; None when nothing was measured.
+
+        history: as the strategy's `histories` asked for it. MetricNotAvailable: it was not delivered.
+        """
+        columns = self.metrics.host if history.is_of_hosts else self.metrics.server
+        column = columns.get(history.column)
+        if column is None:
+            raise MetricNotAvailable(f"The history of {history.metric} was not delivered.")
+        return series_of(column[resource], history.granularity_s)
 
     @property
     def snapshot(self) -> ComputeSnapshot:

@@ -11,6 +11,7 @@ import numpy as np
 from trimtab_decision.framework.context import StrategyContext
 from trimtab_decision.framework.destinations import Planned
 from trimtab_decision.framework.explaining import explain_empty
+from trimtab_decision.framework.history import History
 from trimtab_decision.framework.solution import Solution
 
 NO_PARAMETERS: Mapping[str, Any] = {
@@ -50,6 +51,11 @@ class Strategy(ABC):
     def metrics(cls) -> tuple[str, ...]:
         """Every metric worth fetching for this strategy."""
         return (*cls.required_metrics, *cls.optional_metrics)
+
+    @classmethod
+    def histories(cls, parameters: Mapping[str, Any]) -> Sequence[History]:  # noqa: ARG003, for those that override it
+        """Which metrics a run with these parameters wants as they went; read by `context.series`."""
+        return ()
 
     @classmethod
     def models(cls, parameters: Mapping[str, Any]) -> frozenset[str]:  # noqa: ARG003, for those that override it
