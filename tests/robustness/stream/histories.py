@@ -7,6 +7,7 @@ shared by all watchers of a process.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import sys
@@ -288,6 +289,12 @@ def decoded(response: Any) -> Message:
             return Message("end", token, at.epoch, int(at.revision), digest=digest)
         case _:
             raise AssertionError(f"a message of no kind: {response}")
+
+
+def lean(message: Message) -> Message:
+    """The message without the rows of its deltas."""
+    deltas = tuple(Delta(delta.revision, delta.fingerprint, ()) for delta in message.deltas)
+    return dataclasses.replace(message, deltas=deltas) if deltas else message
 
 
 def _delta(data: bytes) -> Delta:

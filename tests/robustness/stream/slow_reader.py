@@ -24,6 +24,7 @@ FREEZE_S = 3.0
 async def main(address: str, path: Path) -> None:
     watcher = Watcher(path.stem, address, seed=0, decoder=Decoder(10), progress=Progress())
     watcher.pause_s = PAUSE_S
+    watcher.is_lean = True
     loop = asyncio.get_running_loop()
     hurry, end = asyncio.Event(), asyncio.Event()
     loop.add_signal_handler(signal.SIGUSR1, hurry.set)

@@ -97,8 +97,8 @@ class Ordeal:
     def say(self, what: str) -> None:
         """For whoever reads along with -s."""
         passed_s = time.monotonic() - self._began
-        sys.stdout.write(f"{passed_s:7.1f} s  {self.progress.streamed:7}  {what}\n")
-        sys.stdout.flush()
+        line = f"{passed_s:7.1f} s  {self.progress.streamed:7}  {what}"
+        print(line, file=sys.__stdout__, flush=True)  # capsys would keep it until the end
 
     async def churn(self) -> None:
         """All of the traffic, with everything that goes wrong meanwhile."""
@@ -153,13 +153,13 @@ class Ordeal:
         return outage_s
 
     async def _watch_memory(self) -> None:
-        """The largest growth of any collector process, from 3 s after its start."""
-        pid, first, since = 0, 0.0, 0.0
+        """The largest growth of any collector process, from its first snapshot on."""
+        pid, first, epochs = self.stage.children["collector"].pid, 0.0, 0
         while True:
             now, mib = self.stage.children["collector"].pid, self.stage.rss_mib("collector")
             if now != pid:
-                pid, since, first = now, time.monotonic(), 0.0
-            elif time.monotonic() - since > 3.0 and mib:
+                pid, first, epochs = now, 0.0, self.progress.epochs
+            elif self.progress.epochs > epochs and mib:
                 first = first or mib
                 grown = self.figures.collector_mib
                 if mib - first >= grown[1] - grown[0]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from histories import Content, Decoder, Event, History, Link, Message, snapshot_changes
+from histories import Content, Decoder, Event, History, Link, Message, lean, snapshot_changes
 
 from trimtab.model.v1 import model_pb2
 from trimtab_common.runtime.channels import OPTIONS
@@ -70,6 +70,8 @@ class Watcher:
         self.ends: Counter[str] = Counter()
         self.pause_s = 0.0
         self.late_by = 3000
+        self.is_lean = False
+        """Whether it forgets what was in a delta once it has applied it; the judge needs it no more."""
         self._address = address
         self._channel: grpc.aio.Channel | None = None
         self._call: Any = None
@@ -172,7 +174,7 @@ class Watcher:
             self.ends[link.ended] += 1
 
     def _take(self, message: Message, link: Link) -> None:
-        event = Event(message)
+        event = Event(lean(message) if self.is_lean else message)
         link.events.append(event)
         self._token = message.token
         match message.kind:
