@@ -18,6 +18,9 @@ CHECKED := services tests tools
 	test-datasources bench bench-beside bench-doors soak robustness oracle fuzz-api fuzz-notifications \
 	check-format check-lint check-types check-layers check-protos check-unit
 
+# Tests start services by the hundred, and without bytecode each start compiles for two seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 help: ## What can be made here.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
 		while IFS='|' read -r name what; do printf '  make %-18s %s\n' "$$name" "$$what"; done
