@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trimtab_common.domain.snapshot import ServerState
+from trimtab_common.domain.compute_terms import ServerState
 
 LIVE = (ServerState.ACTIVE, ServerState.PAUSED)
 OURS = ("watcher_disabled", "Watcher node resource consolidation strategy")

@@ -11,14 +11,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from trimtab_common.domain.baremetal import NODE, BaremetalNodeRow, PowerState
+from trimtab_common.domain.compute_terms import ServerGroup, ServerState
 from trimtab_common.domain.elements import ElementSnapshot
-from trimtab_common.domain.snapshot import (
-    NO_HOST,
-    ComputeSnapshot,
-    MetricsTable,
-    ServerGroup,
-    ServerState,
-)
+from trimtab_common.domain.snapshot import NO_HOST, ComputeSnapshot, MetricsTable
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 KINDS = np.array([(16, 32768, 400), (32, 131072, 1500), (48, 196608, 2000), (64, 262144, 3000)])

@@ -9,7 +9,7 @@ import uuid
 from synthetic_clouds import synthetic_cloud
 
 from trimtab_common.domain.changes import HostRow, ServerRow
-from trimtab_common.domain.snapshot import ServerState
+from trimtab_common.domain.compute_terms import ServerState
 
 KINDS = ((32, 131072, 1500), (48, 196608, 2000), (64, 262144, 3000))
 FLAVORS = ((1, 2048, 10), (2, 4096, 20), (2, 8192, 40), (4, 8192, 40), (4, 16384, 80))

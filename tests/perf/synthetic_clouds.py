@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable, ServerState
+from trimtab_common.domain.compute_terms import ServerState
+from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 
 KINDS = np.array([(32, 131072, 1500), (48, 196608, 2000), (64, 262144, 3000)])
 FLAVORS = np.array(

@@ -9,9 +9,10 @@ import orjson
 
 from trimtab_api import idents, scopes
 from trimtab_api.ports import Deps
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.errors import InvalidArgument, NotFound
 from trimtab_common.domain.resources import AUDITS
-from trimtab_common.domain.snapshot import DISK_GIB, MEMORY_MIB, VCPU, ComputeSnapshot, ServerState
+from trimtab_common.domain.snapshot import DISK_GIB, MEMORY_MIB, VCPU, ComputeSnapshot
 
 Json = Any
 

@@ -15,7 +15,8 @@ from uuid import UUID
 
 import numpy as np
 
-from trimtab_common.domain.snapshot import RESOURCES, ComputeSnapshot, ServerState
+from trimtab_common.domain.compute_terms import ServerState
+from trimtab_common.domain.snapshot import RESOURCES, ComputeSnapshot
 from trimtab_decision.framework.planning import PlannedAction
 from trimtab_decision.verifier_flow import most_covered
 

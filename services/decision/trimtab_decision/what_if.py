@@ -16,13 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab_common.domain.errors import InvalidArgument, NotFound
-from trimtab_common.domain.snapshot import (
-    MEMORY_MIB,
-    NO_HOST,
-    VCPU,
-    ComputeSnapshot,
-    MetricsTable,
-)
+from trimtab_common.domain.snapshot import MEMORY_MIB, NO_HOST, VCPU, ComputeSnapshot, MetricsTable
 from trimtab_decision.framework import StrategyContext
 from trimtab_decision.strategies.board import Board
 

@@ -13,8 +13,8 @@ import pytest
 from trimtab_collector.compute.reading import ComputeReader
 from trimtab_collector.compute.sync import ComputeSync, SyncSettings
 from trimtab_collector.live_model import LiveModel
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.errors import Conflict, NotFound, Unauthenticated, Unavailable
-from trimtab_common.domain.snapshot import ServerState
 from trimtab_common.openstack.nova import Nova
 from trimtab_common.openstack.placement import Placement
 from trimtab_common.openstack.session import CloudSession, RetryPolicy

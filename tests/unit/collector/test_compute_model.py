@@ -24,8 +24,9 @@ from trimtab_common.domain.changes import (
     server_rows,
 )
 from trimtab_common.domain.compute import ComputeModel
+from trimtab_common.domain.compute_terms import Aggregate, ServerState
 from trimtab_common.domain.errors import InvalidArgument, NotFound
-from trimtab_common.domain.snapshot import NO_HOST, Aggregate, ServerState
+from trimtab_common.domain.snapshot import NO_HOST
 
 HOSTS = [f"compute-{i}" for i in range(5)]
 UUIDS = [str(uuid.UUID(int=i * 7919)) for i in range(12)]

@@ -18,8 +18,8 @@ from trimtab_common.domain.changes import (
     UpsertServer,
 )
 from trimtab_common.domain.compute import ComputeModel
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.errors import FailedPrecondition, NotFound, PermissionDenied
-from trimtab_common.domain.snapshot import ServerState
 from trimtab_common.openstack.errors import CloudRefused
 from trimtab_common.openstack.nova import (
     HypervisorRecord,

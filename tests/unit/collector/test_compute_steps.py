@@ -18,8 +18,8 @@ from test_compute_rows import (
 from trimtab_collector.compute.loading import Loaded, LoadScope
 from trimtab_collector.compute.reading import ComputeReader
 from trimtab_common.domain.compute import ComputeModel
+from trimtab_common.domain.compute_terms import Aggregate
 from trimtab_common.domain.errors import DeadlineExceeded
-from trimtab_common.domain.snapshot import Aggregate
 
 
 @pytest.mark.req("C-040", "C-043")

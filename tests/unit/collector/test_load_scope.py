@@ -14,8 +14,8 @@ from trimtab_collector.compute.reading import ComputeReader
 from trimtab_collector.compute.sync import ComputeSync, SyncSettings
 from trimtab_collector.live_model import LiveModel
 from trimtab_collector.notifications.inbox import Inbox
+from trimtab_common.domain.compute_terms import Aggregate, ServerGroup
 from trimtab_common.domain.errors import StaleModel, Unavailable
-from trimtab_common.domain.snapshot import Aggregate, ServerGroup
 from trimtab_common.runtime.clock import FakeClock
 
 

@@ -25,8 +25,8 @@ from trimtab_collector.compute.sync import ComputeSync, SyncSettings
 from trimtab_collector.notifications.rereads import MOST_SERVERS, Rereads
 from trimtab_collector.reads import IncrementalRead
 from trimtab_common.domain.changes import RemoveServer, SetHealth, UpsertHost, UpsertServer
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.errors import Unavailable
-from trimtab_common.domain.snapshot import ServerState
 
 BEGAN = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 

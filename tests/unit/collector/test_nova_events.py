@@ -27,7 +27,7 @@ from trimtab_collector.notifications.envelope import Malformed, decode, peek
 from trimtab_collector.notifications.nova_events import TABLE
 from trimtab_common.domain.changes import ServerRow, SetAggregates, UpsertGroup
 from trimtab_common.domain.compute import ComputeModel
-from trimtab_common.domain.snapshot import Aggregate, ServerState
+from trimtab_common.domain.compute_terms import Aggregate, ServerState
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "notifications"
 STORY = [json.loads(line) for line in (GOLDEN / "story.jsonl").read_text().splitlines()]

@@ -27,7 +27,7 @@ from trimtab_collector.compute.sync import ComputeSync, SyncSettings
 from trimtab_collector.element_reads import ElementRead
 from trimtab_collector.notifications.rereads import Rereads
 from trimtab_common.domain.changes import SetHealth
-from trimtab_common.domain.snapshot import Aggregate
+from trimtab_common.domain.compute_terms import Aggregate
 from trimtab_common.domain.storage import POOL, VOLUME, PoolRow, VolumeRow
 
 ARRIVALS = pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from trimtab_common.domain.changes import (
     UpsertHost,
     UpsertServer,
 )
+from trimtab_common.domain.compute_terms import Aggregate, ServerGroup
 from trimtab_common.domain.elements import Remove, Upsert
 from trimtab_common.domain.errors import InvalidArgument, ResourceExhausted
 from trimtab_common.domain.scope import scoped
-from trimtab_common.domain.snapshot import Aggregate, ServerGroup
 from trimtab_common.domain.storage import PoolRow, StorageNodeRow, VolumeRow, VolumeTypeRow
 from trimtab_common.runtime.clock import SystemClock
 from trimtab_common.wire import element_codec

@@ -9,13 +9,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from trimtab_common.domain.snapshot import (
-    NO_HOST,
-    ComputeSnapshot,
-    MetricsTable,
-    ServerGroup,
-    ServerState,
-)
+from trimtab_common.domain.compute_terms import ServerGroup, ServerState
+from trimtab_common.domain.snapshot import NO_HOST, ComputeSnapshot, MetricsTable
 from trimtab_common.rules import parameters as rules
 from trimtab_decision.framework import StrategyContext
 from trimtab_decision.plugins import load_registry

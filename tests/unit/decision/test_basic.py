@@ -3,8 +3,8 @@
 import pytest
 from cluster_builders import cloud, host, migrations, plan, run, server, switches
 
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.errors import InvalidArgument
-from trimtab_common.domain.snapshot import ServerState
 from trimtab_decision.verifier import verify
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cluster_builders import cloud, group, host, migrations, plan, run, server, uuid_of
 
-from trimtab_common.domain.snapshot import Aggregate
+from trimtab_common.domain.compute_terms import Aggregate
 from trimtab_decision.destinations.capacity import CapacitySelector
 from trimtab_decision.filters import FILTERS
 from trimtab_decision.filters.host_state import matches

@@ -3,8 +3,8 @@
 import pytest
 from cluster_builders import cloud, group, host, migrations, plan, run, server, switches, uuid_of
 
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.errors import NotFound
-from trimtab_common.domain.snapshot import ServerState
 from trimtab_decision.framework.errors import NoFeasiblePlan
 from trimtab_decision.plugins import load_registry
 from trimtab_decision.verifier import verify

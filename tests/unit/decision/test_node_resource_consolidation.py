@@ -3,8 +3,8 @@
 import pytest
 from cluster_builders import cloud, host, migrations, plan, run, server, switches, uuid_of
 
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.errors import InvalidArgument
-from trimtab_common.domain.snapshot import ServerState
 from trimtab_decision.framework import ProposedAction
 from trimtab_decision.framework.errors import UnsupportedActionType
 from trimtab_decision.planners.node_resource_consolidation import NodeResourceConsolidationPlanner

@@ -4,6 +4,7 @@ import jsonschema
 import pytest
 from cluster_builders import cloud, host, server, uuid_of
 
+from trimtab_common.domain.compute_terms import Aggregate
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.scope import (
     COMPUTE_SCOPE_SCHEMA,
@@ -12,7 +13,6 @@ from trimtab_common.domain.scope import (
     normalise,
     scoped,
 )
-from trimtab_common.domain.snapshot import Aggregate
 
 AGGREGATES = [
     Aggregate(id=1, name="one", zone=None, hosts=frozenset({"a", "elsewhere"})),

@@ -11,7 +11,8 @@ from cluster_builders import cloud, host, plan, run, server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trimtab_common.domain.snapshot import NO_HOST, ServerState
+from trimtab_common.domain.compute_terms import ServerState
+from trimtab_common.domain.snapshot import NO_HOST
 from trimtab_decision.framework.errors import NoFeasiblePlan
 from trimtab_decision.simulate import cpu_load_sd, hosts_after
 from trimtab_decision.verifier import verify

@@ -3,7 +3,7 @@
 import pytest
 from cluster_builders import cloud, host, server, uuid_of
 
-from trimtab_common.domain.snapshot import ServerState
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_decision.framework import PlannedAction, ProposedAction
 from trimtab_decision.verifier import verify
 

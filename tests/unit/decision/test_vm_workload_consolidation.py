@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from cluster_builders import cloud, host, migrations, plan, run, server, switches
 
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.errors import InvalidArgument
-from trimtab_common.domain.snapshot import ServerState
 from trimtab_decision.simulate import hosts_after
 from trimtab_decision.verifier import verify
 

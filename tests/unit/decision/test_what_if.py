@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from cluster_builders import cloud, host, server
 
+from trimtab_common.domain.compute_terms import Aggregate
 from trimtab_common.domain.errors import InvalidArgument, NotFound
-from trimtab_common.domain.snapshot import NO_HOST, Aggregate
+from trimtab_common.domain.snapshot import NO_HOST
 from trimtab_decision.what_if import WHAT_IF, edit
 
 RACK = Aggregate(id=1, name="rack-1", zone=None, hosts=frozenset({"a", "b"}))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from cluster_builders import cloud, host, migrations, plan, run, server
 
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.errors import InvalidArgument
-from trimtab_common.domain.snapshot import MetricsTable, ServerState
+from trimtab_common.domain.snapshot import MetricsTable
 from trimtab_decision.framework.errors import MetricNotAvailable
 from trimtab_decision.simulate import hosts_after
 from trimtab_decision.verifier import verify

@@ -3,9 +3,9 @@
 import pytest
 from cluster_builders import cloud, host, migrations, plan, run, server, uuid_of
 
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.elements import Upsert
 from trimtab_common.domain.errors import InvalidArgument
-from trimtab_common.domain.snapshot import ServerState
 from trimtab_common.domain.storage import Attachment, PoolRow, VolumeRow, storage_model
 from trimtab_decision.framework.errors import ClusterStateNotDefined
 from trimtab_decision.strategies.zone_migration.priority import ordered_servers, ordered_volumes

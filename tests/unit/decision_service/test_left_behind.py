@@ -10,9 +10,9 @@ import pytest
 import structlog
 from test_triggers import with_hosts, with_servers
 
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.lifecycle import ActionState, Actor, AuditState, PlanState
 from trimtab_common.domain.records import Action, ActionPlan
-from trimtab_common.domain.snapshot import ServerState
 from trimtab_decision.left_behind import LeftBehind
 
 INTERVAL_S = 60.0

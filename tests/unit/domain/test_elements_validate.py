@@ -8,8 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from trimtab.model.v1 import model_pb2
 from trimtab_common.domain.baremetal import BaremetalNodeRow, PowerState
 from trimtab_common.domain.changes import HostRow, ServerRow, UpsertHost, UpsertServer
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.errors import InvalidArgument
-from trimtab_common.domain.snapshot import ServerState
 from trimtab_common.domain.storage import PoolRow, StorageNodeRow, VolumeRow
 from trimtab_common.wire.model_codec import change_of, delta_message
 

@@ -9,9 +9,9 @@ import pytest
 from trimtab_common.domain import storage
 from trimtab_common.domain.changes import HostRow, ServerRow, SetAggregates, UpsertGroup
 from trimtab_common.domain.compute import ComputeModel
+from trimtab_common.domain.compute_terms import Aggregate, ServerGroup
 from trimtab_common.domain.elements import ElementSnapshot
 from trimtab_common.domain.graph import Graph, compute_graph, storage_graph
-from trimtab_common.domain.snapshot import Aggregate, ServerGroup
 from trimtab_common.domain.storage import Attachment, PoolRow, StorageNodeRow, VolumeRow
 
 S1, S2 = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2))

@@ -21,9 +21,9 @@ from trimtab_common.domain.changes import (
     server_rows,
 )
 from trimtab_common.domain.compute import ComputeModel
+from trimtab_common.domain.compute_terms import Aggregate
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.scope import WildcardCharacterIsUsed, scoped
-from trimtab_common.domain.snapshot import Aggregate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -25,6 +25,7 @@ def test_a_service_does_not_bring_the_command_lines_of_its_libraries():
     found = set(done.stdout.split())
     assert {"httpx", "structlog"} <= found
     assert not found & {"rich", "pygments", "click"}
+    assert "numpy" not in found  # applier holds no model
 
 
 def test_freed_memory_goes_back_to_the_machine():

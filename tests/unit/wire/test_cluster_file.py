@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.errors import InvalidArgument
-from trimtab_common.domain.snapshot import ServerState
 from trimtab_common.wire.cluster_file import load_cluster_file, parse_cluster
 
 CLUSTER = {

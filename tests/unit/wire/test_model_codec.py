@@ -24,8 +24,9 @@ from trimtab_common.domain.changes import (
     server_rows,
 )
 from trimtab_common.domain.compute import ComputeModel
+from trimtab_common.domain.compute_terms import Aggregate, ServerState
 from trimtab_common.domain.errors import InvalidArgument
-from trimtab_common.domain.snapshot import Aggregate, MetricsTable, ServerState
+from trimtab_common.domain.snapshot import MetricsTable
 from trimtab_common.wire.model_codec import change_of, delta_message
 from trimtab_common.wire.saved_model import load_model, model_messages, model_of, save_model
 

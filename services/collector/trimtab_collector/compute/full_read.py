@@ -10,7 +10,7 @@ from datetime import datetime
 from trimtab_collector.compute.replayed import GROUP, HOST, ComputeRows
 from trimtab_common.domain.changes import Change, HostRow, ServerRow, SetHealth
 from trimtab_common.domain.compute import ComputeModel
-from trimtab_common.domain.snapshot import Aggregate, ServerGroup
+from trimtab_common.domain.compute_terms import Aggregate, ServerGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

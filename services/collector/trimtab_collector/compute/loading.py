@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trimtab_common.domain import scope as audit_scope
-from trimtab_common.domain.snapshot import Aggregate
+from trimtab_common.domain.compute_terms import Aggregate
 from trimtab_common.openstack.nova import ServiceRecord
 
 WILDCARD = "*"

@@ -30,12 +30,12 @@ from trimtab_common.domain.changes import (
     UpsertServer,
 )
 from trimtab_common.domain.compute import ComputeModel
+from trimtab_common.domain.compute_terms import Aggregate, ServerGroup
 from trimtab_common.domain.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
 )
-from trimtab_common.domain.snapshot import Aggregate, ServerGroup
 from trimtab_common.openstack.nova import (
     HypervisorRecord,
     NovaReader,

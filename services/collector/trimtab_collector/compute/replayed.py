@@ -18,7 +18,7 @@ from trimtab_common.domain.changes import (
     UpsertHost,
     UpsertServer,
 )
-from trimtab_common.domain.snapshot import Aggregate, ServerGroup
+from trimtab_common.domain.compute_terms import Aggregate, ServerGroup
 
 HOST, AGGREGATE, GROUP = "host ", "aggregate ", "group "
 """How the keys of these elements begin; a server's key is its uuid."""

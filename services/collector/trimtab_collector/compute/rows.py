@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trimtab_common.domain.changes import HostRow, ServerRow
-from trimtab_common.domain.snapshot import RESOURCES, ServerState
+from trimtab_common.domain.compute_terms import ServerState
+from trimtab_common.domain.snapshot import RESOURCES
 from trimtab_common.openstack.nova import HypervisorRecord, ServerRecord, ServiceRecord
 from trimtab_common.openstack.placement import Inventory
 

@@ -30,7 +30,7 @@ from trimtab_common.domain.changes import (
     UpsertHost,
     UpsertServer,
 )
-from trimtab_common.domain.snapshot import Aggregate, ServerGroup
+from trimtab_common.domain.compute_terms import Aggregate, ServerGroup
 
 NOVA_COMPUTE = "nova-compute"
 _ALIVE_WITHIN = timedelta(seconds=60)  # Nova's service_down_time

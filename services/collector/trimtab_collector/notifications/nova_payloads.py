@@ -13,7 +13,7 @@ from typing import Any
 
 from trimtab_collector.notifications.envelope import Malformed
 from trimtab_common.domain.changes import ServerRow
-from trimtab_common.domain.snapshot import Aggregate, ServerGroup, ServerState
+from trimtab_common.domain.compute_terms import Aggregate, ServerGroup, ServerState
 
 Data = Mapping[str, Any]
 _MIB_PER_GIB = 1024

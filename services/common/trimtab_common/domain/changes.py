@@ -10,10 +10,13 @@ import hashlib
 import uuid as uuid_module
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trimtab_common.domain.compute_terms import Aggregate, ServerGroup, ServerState
 from trimtab_common.domain.errors import InvalidArgument
-from trimtab_common.domain.snapshot import Aggregate, ComputeSnapshot, ServerGroup, ServerState
+
+if TYPE_CHECKING:
+    from trimtab_common.domain.snapshot import ComputeSnapshot
 
 Triple = tuple[int, int, int]
 Ratios = tuple[float, float, float]

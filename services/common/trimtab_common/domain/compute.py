@@ -33,9 +33,10 @@ from trimtab_common.domain.changes import (
 )
 from trimtab_common.domain.columns import grown
 from trimtab_common.domain.compute_snapshot import snapshot_of
+from trimtab_common.domain.compute_terms import Aggregate, ServerGroup
 from trimtab_common.domain.errors import InvalidArgument, NotFound
 from trimtab_common.domain.server_groups import ServerGroups
-from trimtab_common.domain.snapshot import NO_HOST, Aggregate, ComputeSnapshot, ServerGroup
+from trimtab_common.domain.snapshot import NO_HOST, ComputeSnapshot
 
 _MASK = (1 << 128) - 1
 _FIRST_SIZE = 64

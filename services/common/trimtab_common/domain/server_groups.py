@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from trimtab_common.domain.snapshot import ServerGroup
+from trimtab_common.domain.compute_terms import ServerGroup
 
 
 class ServerGroups:

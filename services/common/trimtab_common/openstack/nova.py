@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from dateutil.parser import isoparse
 
+from trimtab_common.domain.compute_terms import Aggregate, ServerGroup
 from trimtab_common.domain.errors import FailedPrecondition
-from trimtab_common.domain.snapshot import Aggregate, ServerGroup
 from trimtab_common.openstack.errors import understood
 from trimtab_common.openstack.session import CloudApi
 

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from trimtab_common.domain.baremetal import BaremetalNodeRow, PowerState, baremetal_model
 from trimtab_common.domain.changes import HostRow, ServerRow, uuid_bytes
 from trimtab_common.domain.compute import ComputeModel
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.elements import ElementSnapshot, Upsert
 from trimtab_common.domain.errors import InvalidArgument
-from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable, ServerState
+from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 
 FORMAT = "peer-cluster/1"
 _MAX_INT = 2**31 - 1

@@ -25,8 +25,8 @@ from trimtab_common.domain.changes import (
     UpsertHost,
     UpsertServer,
 )
+from trimtab_common.domain.compute_terms import Aggregate, ServerGroup, ServerState
 from trimtab_common.domain.errors import Bug, InvalidArgument
-from trimtab_common.domain.snapshot import Aggregate, ServerGroup, ServerState
 
 _STATES = {int(state): state for state in ServerState}
 

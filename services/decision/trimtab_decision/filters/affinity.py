@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab_common.domain.snapshot import ComputeSnapshot, ServerGroup
+from trimtab_common.domain.compute_terms import ServerGroup
+from trimtab_common.domain.snapshot import ComputeSnapshot
 from trimtab_decision.framework.destinations import Planned, SchedulerFilter, find_servers
 
 

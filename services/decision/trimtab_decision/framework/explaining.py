@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from trimtab_common.domain.snapshot import NO_HOST, ComputeSnapshot, ServerState
+from trimtab_common.domain.compute_terms import ServerState
+from trimtab_common.domain.snapshot import NO_HOST, ComputeSnapshot
 from trimtab_decision.framework.solution import Solution
 
 SHOWN = 4

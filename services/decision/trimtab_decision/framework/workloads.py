@@ -12,13 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab_common.domain.snapshot import (
-    DISK_GIB,
-    MEMORY_MIB,
-    VCPU,
-    ComputeSnapshot,
-    MetricsTable,
-)
+from trimtab_common.domain.snapshot import DISK_GIB, MEMORY_MIB, VCPU, ComputeSnapshot, MetricsTable
 from trimtab_common.domain.workloads import Evaluation, ValueMissing, WorkloadCharacter
 from trimtab_common.rules import workload_grammar
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab_common.domain.snapshot import NO_HOST, ComputeSnapshot, ServerState
+from trimtab_common.domain.compute_terms import ServerState
+from trimtab_common.domain.snapshot import NO_HOST, ComputeSnapshot
 from trimtab_decision.framework.destinations import Planned, SchedulerFilter
 from trimtab_decision.optimizer.restrictions import bound_together
 

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab_common.domain.snapshot import RESOURCES, ComputeSnapshot, ServerState
+from trimtab_common.domain.compute_terms import ServerState
+from trimtab_common.domain.snapshot import RESOURCES, ComputeSnapshot
 from trimtab_decision.framework import Solution, Strategy, StrategyContext
 from trimtab_decision.framework.errors import NoFeasiblePlan
 from trimtab_decision.optimizer.eligibility import (

@@ -13,14 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.errors import InvalidArgument
-from trimtab_common.domain.snapshot import (
-    MEMORY_MIB,
-    VCPU,
-    ComputeSnapshot,
-    MetricsTable,
-    ServerState,
-)
+from trimtab_common.domain.snapshot import MEMORY_MIB, VCPU, ComputeSnapshot, MetricsTable
 from trimtab_decision.framework import Solution, Strategy, StrategyContext
 from trimtab_decision.framework.errors import MetricNotAvailable
 from trimtab_decision.optimizer.balancing import BalancingMove, Loads, balance

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trimtab_common.domain.snapshot import ServerState
+from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.storage import VOLUME, VolumeRow
 from trimtab_decision.framework import Solution, Strategy, StrategyContext
 from trimtab_decision.framework.destinations import find_servers
