@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from cloud_processes import CloudProcesses
 from real_cloud import RealCloud
+from real_storage import RealStorage
 
 from trimtab_cli import ports
 from trimtab_cli.configuration import SystemSpec
@@ -62,6 +63,14 @@ def cloud(clouds_yaml: Path) -> Iterator[RealCloud]:
         real = RealCloud(connection)
         yield real
         real.tidy()
+
+
+@pytest.fixture(scope="session")
+def storage(cloud: RealCloud) -> Iterator[RealStorage]:
+    """The cloud's Cinder; tidied up at the end."""
+    real = RealStorage(cloud.connection)
+    yield real
+    real.tidy()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from trimtab_cli import gateway
 from trimtab_cli.ports import Ports
 
 ACTIONS_AT_ONCE = 16  # they wait for Nova, not for a processor; the planner bounds them first
-NOVA_EXCHANGE = "nova"
+NOVA_EXCHANGE, CINDER_EXCHANGE = "nova", "cinder"
 PROMETHEUS_PORT = 9090
 FAKECLOUD_MODELS = """\
 collector_plugins = compute,storage,baremetal
@@ -48,7 +48,9 @@ def database_of(spec: SystemSpec) -> str:
 
 
 def exchange_of(spec: SystemSpec) -> str:
-    """Where notifications are sent: each fake cloud has an exchange of its own."""
+    """Where Nova's notifications are sent: each fake cloud has an exchange of its own, for all of its
+    services; Cinder's of a real one go to `cinder`.
+    """
     return NOVA_EXCHANGE if spec.cloud else f"nova-fakecloud-{spec.ports.fakecloud}"
 
 
@@ -63,13 +65,14 @@ def write(spec: SystemSpec) -> Path:
 
 def _text(spec: SystemSpec) -> str:
     ports = spec.ports
+    unversioned = CINDER_EXCHANGE if spec.cloud else exchange_of(spec)
     services = ("collector", "decision", "applier", "scoring")
     addresses = "\n".join(f"{name} = {ports.address(name)}" for name in services)
     notifications = f"""\
 [oslo_messaging_notifications]
 transport_url = {spec.rabbit_url}
 [watcher_decision_engine]
-notification_topics = {exchange_of(spec)}.versioned_notifications,{exchange_of(spec)}.notifications
+notification_topics = {exchange_of(spec)}.versioned_notifications,{unversioned}.notifications
 """
     return f"""\
 [database]
