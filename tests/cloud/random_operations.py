@@ -22,8 +22,8 @@ from random_volumes import VolumeActs
 from real_cloud import RealCloud
 from real_storage import RealStorage
 
-PACE_S = 0.5
-SIDE_BY_SIDE = 4
+PACE_S = 0.2
+SIDE_BY_SIDE = 6
 PROBLEMS = (AssertionError, NothingToDo, ClientException, SDKException)
 """How a cloud says that it could not: in an answer, or by giving none."""
 

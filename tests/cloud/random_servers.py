@@ -10,7 +10,7 @@ from typing import Any
 from random_acts import Act, Stuck
 from real_cloud import OURS, VERSION, RealCloud, Server
 
-FEWEST, MOST = 8, 16
+FEWEST, MOST = 8, 20
 STUCK_AFTER_S = 60.0
 ASKED_AGAIN_AFTER_S = 30.0
 SLOW = {"devcloud_live_migration_seconds": "20"}

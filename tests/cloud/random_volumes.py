@@ -11,7 +11,7 @@ from random_acts import Act, Stuck
 from real_cloud import OURS, VERSION, Server
 from real_storage import RealStorage, Volume
 
-FEWEST, MOST = 4, 10
+FEWEST, MOST = 4, 12
 STUCK_AFTER_S = 60.0
 ASKED_AGAIN_AFTER_S = 30.0
 

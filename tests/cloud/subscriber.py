@@ -17,20 +17,19 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import aio_pika
 import grpc.aio
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from real_cloud import eventually
 
 from trimtab.model.v1 import model_pb2
 from trimtab_cli.system import System
+from trimtab_collector.notifications.consumer import Consumer
 from trimtab_collector.notifications.envelope import Malformed, plain
+from trimtab_collector.notifications.settings import NotificationSettings, Topic
 from trimtab_common.runtime.channels import OPTIONS
+from trimtab_common.runtime.clock import SystemClock
 from trimtab_common.wire.replica import ElementReplica, ModelReplica
 
-TOPICS = {"nova": "versioned_notifications.*", "cinder": "notifications.*"}
-"""Routing keys by exchange."""
-_AGAIN_AFTER_S = 0.2
+TOPICS = (Topic("nova", "versioned_notifications"), Topic("cinder", "notifications"))
 
 
 class Subscriber:
@@ -91,7 +90,7 @@ class Subscriber:
                 "storage": ElementReplica(channel, kind="storage", **self._hooks("storage")),
             }
             tasks = [asyncio.create_task(replica.run()) for replica in replicas.values()]
-            tasks.append(asyncio.create_task(self._tap()))
+            tasks.append(asyncio.create_task(self._tap().run()))
             try:
                 for replica in replicas.values():
                     await replica.wait_ready(60)
@@ -118,29 +117,27 @@ class Subscriber:
 
         return {"on_delta": told, "on_snapshot": began}
 
-    async def _tap(self) -> None:
-        while True:
-            with suppress(*CONNECTION_EXCEPTIONS, TimeoutError):
-                await self._listen()
-            await asyncio.sleep(_AGAIN_AFTER_S)
+    # -- the tap: what a Consumer feeds ---------------------------------------------------------
 
-    async def _listen(self) -> None:
-        async with await aio_pika.connect(self._broker, timeout=5) as connection:
-            channel = await connection.channel()
-            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
-            for exchange, key in TOPICS.items():
-                await channel.declare_exchange(exchange, aio_pika.ExchangeType.TOPIC)
-                await queue.bind(exchange, key)
-            async with queue.iterator(no_ack=True) as messages:
-                async for message in messages:
-                    self._note(message.body)
+    def connected(self) -> None:
+        """Nothing to do."""
 
-    def _note(self, body: bytes) -> None:
-        with suppress(Malformed):
-            event = plain(body)
-            if event.message_id and event.at:
-                at = datetime.fromisoformat(event.at).replace(tzinfo=UTC)
-                self._said[event.message_id] = at.timestamp()
+    disconnected = ask_resync = connected
+
+    def receive(self, bodies: Iterable[bytes]) -> None:
+        """Notes when the cloud made each notification."""
+        for body in bodies:
+            with suppress(Malformed):
+                event = plain(body)
+                if event.message_id and event.at:
+                    at = datetime.fromisoformat(event.at).replace(tzinfo=UTC)
+                    self._said[event.message_id] = at.timestamp()
+
+    def _tap(self) -> Consumer:
+        settings = NotificationSettings(
+            urls=(self._broker,), queue=f"tt-tap-{time.time_ns()}", topics=TOPICS
+        )
+        return Consumer(settings, self, SystemClock())
 
 
 @contextmanager
