@@ -12,14 +12,14 @@ from real_cloud import OURS, VERSION, RealCloud
 CLOSED_FOR = 3
 """So many rounds later a host that was disabled or forced down is opened again."""
 MOST_CLOSED, MOST_AGGREGATES = 2, 3
-KILLED = 0.04
+KILLED_EVERY = 20
 Answer = Callable[[], Any]
 
 
 class HostActs:
     """Acts on hosts and aggregates, at most one of each a round.
 
-    kill_compute: ends and starts again a host's nova-compute, now and then.
+    kill_compute: ends and starts again a host's nova-compute, every so many rounds.
     """
 
     def __init__(
@@ -41,7 +41,9 @@ class HostActs:
         """The next acts."""
         self._round += 1
         acts = []
-        if self._closed and self._round - self._closed[0][1] >= CLOSED_FOR:
+        if self._kill_compute is not None and self._round % KILLED_EVERY == 0:
+            acts.append(self._kill(self._kill_compute))
+        elif self._closed and self._round - self._closed[0][1] >= CLOSED_FOR:
             acts.append(self._open(self._closed.pop(0)[0]))
         elif self._random.random() < 0.6 and (act := self._close()) is not None:
             acts.append(act)
@@ -62,13 +64,14 @@ class HostActs:
         host = self._random.choice(sorted(self._cloud.services()))
         if len(self._closed) >= MOST_CLOSED or host in {closed for closed, _ in self._closed}:
             return None
-        if self._kill_compute is not None and self._random.random() < KILLED:
-            kill = self._kill_compute
-            return Act("compute killed", lambda: kill(host))
         self._closed.append((host, self._round))
         if self._random.random() < 0.5:
             return Act("disable", self._change(host, status="disabled", disabled_reason="tt"))
         return Act("force-down", self._change(host, forced_down=True))
+
+    def _kill(self, kill: Callable[[str], None]) -> Act:
+        host = self._random.choice(sorted(self._cloud.services()))
+        return Act("compute killed", lambda: kill(host))
 
     def _open(self, host: str) -> Act:
         def ask() -> None:
