@@ -110,6 +110,7 @@ def system(
         ports=ports.free_row() if row.taken() else row,
         cloud="watcher",
         rabbit_url=rabbitmq_url,
+        ready_timeout_s=180,
     )
     with running(spec, say=lambda _line: None) as started:
         yield started
