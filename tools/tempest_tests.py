@@ -36,6 +36,8 @@ from trimtab_cli.system import running
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / "build" / "tempest"
 DIFFERENCES = ROOT / "tests" / "golden" / "tempest_differences.txt"
+BROKER = "rabbit://guest:guest@127.0.0.1:5672/"
+"""The cloud's: with notifications, as Watcher is installed."""
 INSTALL_LIMIT_S, TESTS_LIMIT_S = 400.0, 5400.0
 SUITES = {
     "api": "watcher_tempest_plugin/tests/api",
@@ -89,13 +91,15 @@ min_compute_nodes = 2
 min_microversion = 2.1
 max_microversion = latest
 [placement]
-min_microversion = 1.0
+min_microversion = 1.6
 max_microversion = latest
 [compute-feature-enabled]
 live_migration = True
 cold_migration = True
 resize = True
 can_migrate_between_any_hosts = True
+[network-feature-enabled]
+floating_ips = False
 [validation]
 run_validation = False
 """
@@ -130,6 +134,7 @@ def main(arguments: Sequence[str]) -> int:
             state_dir=HOME / "state",
             ports=ports.free_row(),
             cloud="watcher",
+            rabbit_url=BROKER,
             ready_timeout_s=300,
             extra_config=around.trimtab,
         )
