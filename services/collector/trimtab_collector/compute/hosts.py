@@ -194,9 +194,9 @@ class HostReading:
         found: dict[str, Inventories],
         failures: list[TrimtabError],
     ) -> None:
+        self._strange_to_placement.discard(record.host)
         if any(isinstance(error, Unavailable | DeadlineExceeded) for error in failures):
             return  # it is away: the others would only wait
-        self._strange_to_placement.discard(record.host)
         try:
             found[record.host] = await self._placement.inventories(record.uuid)
         except NotFound:
