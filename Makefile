@@ -14,7 +14,7 @@ CHECKED := services tests tools
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo up test check protos fmt clean requirements \
-	test-cloud test-cloud-smoke test-kserve test-tempest \
+	test-cloud test-cloud-smoke test-kserve test-tempest test-tempest-scenario \
 	test-datasources bench bench-beside bench-doors soak robustness oracle fuzz-api fuzz-notifications \
 	check-format check-lint check-types check-layers check-protos check-unit
 
@@ -114,6 +114,9 @@ test-cloud: $(GENERATED) ## All tests on a real OpenStack (needs TRIMTAB_REFEREN
 test-tempest: $(GENERATED) ## Watcher's own API and client tests on Trimtab, before the Keystone of a cloud that is up.
 	@OS_CLIENT_CONFIG_FILE=$(TRIMTAB_REFERENCE)/cloud/clouds.yaml $(BIN)/python tools/tempest_tests.py api
 	@OS_CLIENT_CONFIG_FILE=$(TRIMTAB_REFERENCE)/cloud/clouds.yaml $(BIN)/python tools/tempest_tests.py client
+
+test-tempest-scenario: $(GENERATED) ## Watcher's own scenarios on Trimtab, before a real cloud that is up and has no servers.
+	@OS_CLIENT_CONFIG_FILE=$(TRIMTAB_REFERENCE)/cloud/clouds.yaml $(BIN)/python tools/tempest_tests.py scenario
 
 protos: ## Turn protos/ into Python again, now.
 	@rm -f $(GENERATED)

@@ -35,6 +35,8 @@ METRICS_LIMIT_S = 180.0
 CLIENT_LIMIT_S = 240.0
 DOWN_LIMIT_S = 60.0
 TESTS_LIMIT_S = {"smoke": 540.0, "all": 3600.0}
+OPERATIONS, OPERATION_LIMIT_S = 300, 8.0
+"""The limit of all tests holds for so many random operations; more take so much longer, each."""
 TIMED_OUT = 124
 DEFAULT_RECEIPT_KEYS = Path("/etc/keystone/fernet-keys")
 
@@ -161,13 +163,20 @@ def bring_up(cloud: Path, run: Callable[..., int]) -> int:
     return 0
 
 
+def tests_limit_s(size: str) -> float:
+    """How long the tests may take; TRIMTAB_CLOUD_OPERATIONS above the usual number adds to it."""
+    asked = int(os.environ.get("TRIMTAB_CLOUD_OPERATIONS") or OPERATIONS)
+    more = max(0, asked - OPERATIONS) * OPERATION_LIMIT_S
+    return TESTS_LIMIT_S[size] + (more if size == "all" else 0.0)
+
+
 def run_tests(size: str, tests: Path, run: Callable[..., int]) -> int:
     """The exit code of pytest."""
     return run(
         sys.executable,
         *("-m", "pytest", tests, "-m", MARKS[size], "--durations=15"),
         f"--junitxml={ROOT / 'build' / f'junit-cloud-{size}.xml'}",
-        limit_s=TESTS_LIMIT_S[size],
+        limit_s=tests_limit_s(size),
     )
 
 

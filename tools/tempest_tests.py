@@ -6,6 +6,9 @@ way of a region of its own in Keystone's catalogue, which goes again at the end.
 
     python tools/tempest_tests.py api|client|scenario [REGEX]
 
+`scenario` acts on all servers of the administrator's project: it wants a cloud without servers, and
+has surroundings of its own (tempest_surroundings.py).
+
 Each test stands in build/tempest/<suite>.md with its result. Exit code 1 when a test did not pass and
 tests/golden/tempest_differences.txt does not say why it may not.
 """
@@ -20,9 +23,11 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cloud_tests  # type: ignore[import-not-found]  # beside this file
+import tempest_surroundings  # type: ignore[import-not-found]  # same
 
 from trimtab_cli import ports
 from trimtab_cli.configuration import SystemSpec
@@ -31,6 +36,8 @@ from trimtab_cli.system import running
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / "build" / "tempest"
 DIFFERENCES = ROOT / "tests" / "golden" / "tempest_differences.txt"
+BROKER = "rabbit://guest:guest@127.0.0.1:5672/"
+"""The cloud's: with notifications, as Watcher is installed."""
 INSTALL_LIMIT_S, TESTS_LIMIT_S = 400.0, 5400.0
 SUITES = {
     "api": "watcher_tempest_plugin/tests/api",
@@ -38,8 +45,11 @@ SUITES = {
     "scenario": "watcher_tempest_plugin/tests/scenario",
 }
 LINE = re.compile(
-    r"^\{\d+\} (\S+?)(?:\[\S*\])? (?:\[[\d.]+s\] )?\.\.\. (ok|FAILED|SKIPPED)(.*)$", re.MULTILINE
+    r"^\{\d+\} (setUpClass \([\w.]+\)|\S+?)(?:\[\S*\])? (?:\[[\d.]+s\] )?"
+    r"\.\.\. (ok|FAILED|SKIPPED)(.*)$",
+    re.MULTILINE,
 )
+WHOLE_CLASS = re.compile(r"^setUpClass \((.*)\)$")
 CONFIGURATION = """\
 [DEFAULT]
 log_file = {home}/tempest.log
@@ -64,10 +74,49 @@ cinder = False
 neutron = False
 swift = False
 watcher = True
+{more}
 [optimize]
-datasource =
 min_microversion = 1.0
 max_microversion = latest
+datasource = {datasource}
+"""
+SCENARIO = """\
+[network]
+public_network_id = none
+[compute]
+image_ref = {image}
+flavor_ref = {flavor}
+flavor_ref_alt = {other_flavor}
+min_compute_nodes = 2
+min_microversion = 2.1
+max_microversion = latest
+[placement]
+min_microversion = 1.6
+max_microversion = latest
+[compute-feature-enabled]
+live_migration = True
+cold_migration = True
+resize = True
+can_migrate_between_any_hosts = True
+[network-feature-enabled]
+floating_ips = False
+[validation]
+run_validation = False
+"""
+SCENARIO_OPTIMIZE = """\
+prometheus_port = {prometheus}
+prometheus_promtool = {promtool}
+run_continuous_audit_tests = True
+run_extended_attributes_tests = True
+run_zone_migration_extra_tests = True
+run_skipped_action_tests = True
+"""
+TRIMTAB_IN_SCENARIOS = """\
+[prometheus_client]
+host = 127.0.0.1
+port = {prometheus}
+[compute_model]
+enable_extended_attributes = True
 """
 
 
@@ -79,15 +128,63 @@ def main(arguments: Sequence[str]) -> int:
     suite, *only = arguments
     install()
     shutil.rmtree(HOME / "state", ignore_errors=True)  # its database may be of another schema
-    spec = SystemSpec(
-        state_dir=HOME / "state", ports=ports.free_row(), cloud="watcher", ready_timeout_s=300
-    )
-    with (
-        running(spec, say=print) as system,
-        own_region(system.url, f"trimtab-{spec.ports.gateway}") as environment,
-    ):
-        run(suite, only, environment)
+    with contextlib.ExitStack() as stack:
+        around = stack.enter_context(surroundings()) if suite == "scenario" else Surroundings()
+        spec = SystemSpec(
+            state_dir=HOME / "state",
+            ports=ports.free_row(),
+            cloud="watcher",
+            rabbit_url=BROKER,
+            ready_timeout_s=300,
+            extra_config=around.trimtab,
+        )
+        system = stack.enter_context(running(spec, say=print))
+        endpoints = {"infra-optim": system.url, **around.endpoints}
+        region = own_region(endpoints, f"trimtab-{spec.ports.gateway}")
+        run(suite, only, stack.enter_context(region), around)
     return report(suite)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a suite needs beside Trimtab: parts of two configurations, and endpoints by service."""
+
+    trimtab: str = ""
+    tempest: str = ""
+    optimize: str = ""
+    datasource: str = ""
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def surroundings() -> Iterator[Surroundings]:
+    """Those of the scenarios. SystemExit where the cloud has servers: the tests would take them."""
+    import openstack
+
+    with openstack.connect(cloud="devcloud", app_name="trimtab-tests") as cloud:
+        if servers := list(cloud.compute.servers(details=False, all_projects=True)):
+            raise SystemExit(
+                f"The cloud has {len(servers)} servers; the scenarios would take them for their own. "
+                "Delete them first."
+            )
+        hosts = [s.host for s in cloud.compute.services(binary="nova-compute")]
+        flavors = {f.name: f.id for f in cloud.compute.flavors()}
+        image = cloud.image.find_image("cirros", ignore_missing=False)
+    with (
+        tempest_surroundings.nova_door() as nova,
+        tempest_surroundings.prometheus(HOME, hosts) as prometheus,
+    ):
+        yield Surroundings(
+            trimtab=TRIMTAB_IN_SCENARIOS.format(prometheus=prometheus),
+            tempest=SCENARIO.format(
+                image=image.id, flavor=flavors["m1.tiny"], other_flavor=flavors["m1.small"]
+            ),
+            optimize=SCENARIO_OPTIMIZE.format(
+                prometheus=prometheus, promtool=tempest_surroundings.promtool(HOME)
+            ),
+            datasource="prometheus",
+            endpoints={"compute": nova},
+        )
 
 
 def install() -> None:
@@ -104,19 +201,22 @@ def install() -> None:
 
 
 @contextlib.contextmanager
-def own_region(url: str, name: str) -> Iterator[Mapping[str, str]]:
-    """A region of Keystone's catalogue in which infra-optim is at `url`; gives who may ask there."""
+def own_region(endpoints: Mapping[str, str], name: str) -> Iterator[Mapping[str, str]]:
+    """A region of Keystone's catalogue with these endpoints, by type; gives who may ask there."""
     import openstack
     from openstack.identity.v3 import _proxy
 
     with openstack.connect(cloud="devcloud", app_name="trimtab-tests") as cloud:
         identity = cloud.identity
         assert isinstance(identity, _proxy.Proxy)  # noqa: S101, the cloud speaks v3
-        service = next(s for s in identity.services() if s.type == "infra-optim")
+        services = {s.type: s.id for s in identity.services()}
         region = identity.create_region(id=name, description="tests of Trimtab")
-        endpoint = identity.create_endpoint(
-            service_id=service.id, interface="public", url=url, region_id=region.id
-        )
+        made = [
+            identity.create_endpoint(
+                service_id=services[kind], interface="public", url=url, region_id=region.id
+            )
+            for kind, url in endpoints.items()
+        ]
         auth = cloud.config.config["auth"]
         try:
             yield {
@@ -131,14 +231,20 @@ def own_region(url: str, name: str) -> Iterator[Mapping[str, str]]:
                 "OS_REGION_NAME": name,
             }
         finally:
-            identity.delete_endpoint(endpoint)
+            for endpoint in made:
+                identity.delete_endpoint(endpoint)
             identity.delete_region(region)
 
 
-def run(suite: str, only: Sequence[str], environment: Mapping[str, str]) -> None:
+def run(
+    suite: str, only: Sequence[str], environment: Mapping[str, str], around: Surroundings
+) -> None:
     """Runs the tests one after the other; their lines are kept in build/tempest/<suite>.log."""
     site = next((HOME / "lib").glob("python3*")) / "site-packages"
-    (HOME / "tempest.conf").write_text(CONFIGURATION.format(home=HOME, **environment))
+    text = CONFIGURATION.format(
+        home=HOME, more=around.tempest, datasource=around.datasource, **environment
+    )
+    (HOME / "tempest.conf").write_text(text + around.optimize)
     (HOME / "stestr.conf").write_text(
         f"[DEFAULT]\ntest_path={site / SUITES[suite]}\ntop_dir={site}\n"
     )
@@ -163,7 +269,8 @@ def report(suite: str) -> int:
         line.split(" ", 1) for line in DIFFERENCES.read_text().splitlines() if line[:1].isalpha()
     )
     rows, wrong = ["| test | result | why |", "|---|---|---|"], []
-    for name, result, rest in found:
+    for said, result, rest in found:
+        name = WHOLE_CLASS.sub(r"\1, all of it", said)
         why = allowed.get(name, "") if result == "FAILED" else rest.strip(": ")
         rows.append(f"| {name} | {result.replace('ok', 'passed')} | {why} |")
         if result == "FAILED" and not why:

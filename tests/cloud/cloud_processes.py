@@ -14,7 +14,8 @@ from pathlib import Path
 
 NOVA = ("nova-api", "nova-conductor", "nova-scheduler")
 """Beside the computes."""
-_STOP_NOVA = """
+CINDER = ("cinder-api", "cinder-scheduler", "cinder-volume")
+_STOP = """
 . "$0/lib.sh"; set -e
 for name in "$@"; do stop "$name"; done
 manage="nova-manage --config-file $ETC/nova/nova.conf --config-file $ETC/nova/db.conf cell_v2"
@@ -59,22 +60,22 @@ class CloudProcesses:
         self.script("computes", str(self._hosts))
 
     @contextmanager
-    def nova_with(self, settings: Mapping[str, str]) -> Iterator[None]:
-        """All of Nova restarted with other settings (oslo.config's variables), and at the end again
+    def cloud_with(self, settings: Mapping[str, str]) -> Iterator[None]:
+        """All of Nova and Cinder restarted with other settings (oslo.config's variables), and at the end again
         with its own. Should the tests be killed meanwhile: `cloud/down` and `cloud/up`.
         """
         self._settings = dict(settings)
         try:
-            self._restart_nova()
+            self._restart()
             yield
         finally:
             self._settings = {}
-            self._restart_nova()
+            self._restart()
 
-    def _restart_nova(self) -> None:
+    def _restart(self) -> None:
         hosts = [f"compute-{number + 1}" for number in range(self._hosts)]
         self.script("computes", "stop", *hosts)
-        self._run("/bin/bash", "-c", _STOP_NOVA, str(self._scripts), *NOVA)
+        self._run("/bin/bash", "-c", _STOP, str(self._scripts), *NOVA, *CINDER)
         self.script("up", str(self._hosts))  # starts what is missing, with our environment
 
     def _run(self, *command: str) -> None:

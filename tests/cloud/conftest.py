@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from cloud_processes import CloudProcesses
 from real_cloud import RealCloud
+from real_storage import RealStorage
 
 from trimtab_cli import ports
 from trimtab_cli.configuration import SystemSpec
@@ -64,6 +65,14 @@ def cloud(clouds_yaml: Path) -> Iterator[RealCloud]:
         real.tidy()
 
 
+@pytest.fixture(scope="session")
+def storage(cloud: RealCloud) -> Iterator[RealStorage]:
+    """The cloud's Cinder; tidied up at the end."""
+    real = RealStorage(cloud.connection)
+    yield real
+    real.tidy()
+
+
 @pytest.fixture
 def note(
     request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
@@ -101,6 +110,7 @@ def system(
         ports=ports.free_row() if row.taken() else row,
         cloud="watcher",
         rabbit_url=rabbitmq_url,
+        ready_timeout_s=180,
     )
     with running(spec, say=lambda _line: None) as started:
         yield started

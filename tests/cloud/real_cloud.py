@@ -54,6 +54,7 @@ class RealCloud:
         self.placement = connection.placement
         self._flavors: dict[str, str] = {}
         self._image = ""
+        self._services: dict[str, str] = {}
 
     def get(self, path: str) -> Any:
         """The JSON of a compute GET."""
@@ -71,6 +72,11 @@ class RealCloud:
         rows = self.get("/servers/detail?all_tenants=1")["servers"]
         return {row["id"]: _server(row) for row in rows}
 
+    def named(self, prefix: str) -> dict[str, Server]:
+        """The servers whose names begin so, by uuid."""
+        rows = self.get(f"/servers/detail?all_tenants=1&name={prefix}")["servers"]
+        return {row["id"]: _server(row) for row in rows if row["name"].startswith(prefix)}
+
     def server(self, uuid: str) -> Server:
         """One server."""
         return _server(self.get(f"/servers/{uuid}")["server"])
@@ -86,7 +92,9 @@ class RealCloud:
 
     def change_service(self, host: str, **change: Any) -> None:
         """PUT on a compute service: status, disabled_reason, forced_down."""
-        uuid = self.services()[host]["id"]
+        if host not in self._services:  # their ids stay
+            self._services = {name: row["id"] for name, row in self.services().items()}
+        uuid = self._services[host]
         answer = self.compute.put(f"/os-services/{uuid}", json=change, microversion=VERSION)
         assert answer.status_code == 200, answer.text
 
@@ -121,17 +129,32 @@ class RealCloud:
         metadata: Mapping[str, str] | None = None,
     ) -> str:
         """Asks for a server of ours; its uuid."""
+        answer = self.ask_to_create(name, host=host, flavor=flavor, metadata=metadata)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["server"]["id"])
+
+    def ask_to_create(
+        self,
+        name: str,
+        *,
+        host: str | None = None,
+        flavor: str = "m1.small",
+        metadata: Mapping[str, str] | None = None,
+        group: str = "",
+    ) -> Any:
+        """Nova's answer to the wish for a server of ours. group: the server group it belongs to."""
         assert name.startswith(OURS), name
-        body = {
+        body: dict[str, Any] = {
             "name": name,
             "flavorRef": self.flavor(flavor),
             "imageRef": self.image(),
             "networks": "none",
             "metadata": dict(metadata or {}),
         } | ({"host": host} if host else {})
-        answer = self.compute.post("/servers", json={"server": body}, microversion=VERSION)
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["server"]["id"])
+        wish: dict[str, Any] = {"server": body}
+        if group:
+            wish["os:scheduler_hints"] = {"group": group}
+        return self.compute.post("/servers", json=wish, microversion=VERSION)
 
     def image(self) -> str:
         """The id of the one image that the cloud is seeded with."""

@@ -1,4 +1,7 @@
-"""A relay before a service of the cloud: passes bytes on, until a test cuts it or has it say 503."""
+"""A relay before a service of the cloud: passes bytes on, until a test cuts it or has it say 503.
+
+The cloud's services answer one request on each connection, so that a relay need not look for more.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ class Relay:
         self._target = target
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        self._refuses = False
+        self._refuses: re.Pattern[bytes] | None = None
+        self.refused = 0
         self.tokens: list[str] = []
         self.port = 0
         self._listen()
@@ -42,14 +46,16 @@ class Relay:
             self._listen()
 
     @contextmanager
-    def saying_503(self) -> Iterator[None]:
-        """Every request is answered 503 while this lasts."""
-        self._refuses = True
+    def saying_503(self, to: str = "") -> Iterator[None]:
+        """Every request is answered 503 while this lasts; `to`: only those whose first line, as
+        "GET /path HTTP/1.1", has this pattern.
+        """
+        self._refuses = re.compile(to.encode())
         self._break()
         try:
             yield
         finally:
-            self._refuses = False
+            self._refuses = None
 
     def close(self) -> None:
         """Ends it."""
@@ -82,11 +88,17 @@ class Relay:
 
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError):
-            if self._refuses:
-                _refuse(client)
-                return
+            head = b""
+            if (refuses := self._refuses) is not None:
+                head = _head(client)
+                if refuses.search(head.partition(b"\r\n")[0]):
+                    self.refused += 1
+                    _refuse(client, head)
+                    return
             with socket.create_connection(("127.0.0.1", self._target), 10) as service:
                 service.settimeout(None)
+                self._look(head)
+                service.sendall(head)
                 with self._lock:
                     self._open |= {client, service}
                 try:
@@ -118,15 +130,19 @@ def _pump(
         sink.shutdown(socket.SHUT_WR)
 
 
-def _refuse(client: socket.socket) -> None:
+def _head(client: socket.socket) -> bytes:
+    """What a client says first, at least to the end of its request's head."""
     client.settimeout(5)
     data = b""
-    while b"\r\n\r\n" not in data:
-        piece = client.recv(65536)
-        if not piece:
-            return
+    while b"\r\n\r\n" not in data and (piece := client.recv(4096)):
         data += piece
-    head, _, body = data.partition(b"\r\n\r\n")
+    client.settimeout(None)
+    return data
+
+
+def _refuse(client: socket.socket, begun: bytes) -> None:
+    client.settimeout(5)
+    head, _, body = begun.partition(b"\r\n\r\n")
     length = _LENGTH.search(head + b"\r\n")
     left = (int(length[1]) if length else 0) - len(body)
     while left > 0 and (piece := client.recv(left)):

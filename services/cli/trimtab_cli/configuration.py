@@ -10,6 +10,8 @@ from trimtab_cli.ports import Ports
 
 ACTIONS_AT_ONCE = 16  # they wait for Nova, not for a processor; the planner bounds them first
 NOVA_EXCHANGE = "nova"
+UNVERSIONED_EXCHANGES = ("cinder", "openstack")
+"""Cinder's: oslo.messaging's default is `openstack`, installers set `cinder`."""
 PROMETHEUS_PORT = 9090
 FAKECLOUD_MODELS = """\
 collector_plugins = compute,storage,baremetal
@@ -48,7 +50,7 @@ def database_of(spec: SystemSpec) -> str:
 
 
 def exchange_of(spec: SystemSpec) -> str:
-    """Where notifications are sent: each fake cloud has an exchange of its own."""
+    """Where Nova's notifications are sent: each fake cloud has one exchange, for all its services."""
     return NOVA_EXCHANGE if spec.cloud else f"nova-fakecloud-{spec.ports.fakecloud}"
 
 
@@ -63,13 +65,16 @@ def write(spec: SystemSpec) -> Path:
 
 def _text(spec: SystemSpec) -> str:
     ports = spec.ports
+    exchange = exchange_of(spec)
+    others = UNVERSIONED_EXCHANGES if spec.cloud else (exchange,)
+    topics = [f"{exchange}.versioned_notifications", *(f"{x}.notifications" for x in others)]
     services = ("collector", "decision", "applier", "scoring")
     addresses = "\n".join(f"{name} = {ports.address(name)}" for name in services)
     notifications = f"""\
 [oslo_messaging_notifications]
 transport_url = {spec.rabbit_url}
 [watcher_decision_engine]
-notification_topics = {exchange_of(spec)}.versioned_notifications,{exchange_of(spec)}.notifications
+notification_topics = {",".join(topics)}
 """
     return f"""\
 [database]

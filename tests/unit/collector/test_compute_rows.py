@@ -19,7 +19,12 @@ from trimtab_common.domain.changes import (
 )
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.compute_terms import ServerState
-from trimtab_common.domain.errors import FailedPrecondition, NotFound, PermissionDenied
+from trimtab_common.domain.errors import (
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from trimtab_common.openstack.errors import CloudRefused
 from trimtab_common.openstack.nova import (
     HypervisorRecord,
@@ -176,6 +181,7 @@ class FakePlacement:
 
     def __init__(self):
         self.unknown = set()
+        self.away = set()
         self.now = self.most = 0
 
     async def inventories(self, provider):
@@ -185,6 +191,8 @@ class FakePlacement:
         self.now -= 1
         if provider in self.unknown:
             raise NotFound("no such provider")
+        if provider in self.away:
+            raise Unavailable("503")
         return INVENTORIES
 
 
@@ -227,6 +235,23 @@ async def test_placement_is_asked_again_for_hosts_without_an_answer():
     assert model.find_host("h2").inventory == (8, 1024, 100)
     assert model.health == SetHealth()
     assert await thorough_changes(reader, model) == []
+
+
+@pytest.mark.req("C-042")
+async def test_a_host_for_which_placement_fails_keeps_its_size_and_is_named_until_it_answers():
+    reader, _, placement = a_reader()
+    first = await reader.read_all(ComputeModel())
+    model = ComputeModel.from_rows(first.hosts, first.servers)
+    placement.away.add("uuid-h2")
+    read = await reader.read_all(model)
+    assert [row.inventory for row in read.hosts] == [row.inventory for row in first.hosts]
+    assert [row.ratio for row in read.hosts] == [row.ratio for row in first.hosts]
+    assert read.health == SetHealth(partial=True, missing_hosts=("h2",))
+    model.apply([read.health])
+    placement.away.clear()
+    model.apply(await thorough_changes(reader, model))
+    assert model.health == SetHealth()
+    assert (await reader.read_all(model)).health == SetHealth()
 
 
 async def thorough_changes(reader, model):

@@ -46,6 +46,7 @@ class HostReading:
         self._timeout_s = timeout_s
         self._strangers: dict[str, int] = {}
         self._unanswered: set[str] = set()
+        self._strange_to_placement: set[str] = set()
 
     @property
     def some_unanswered(self) -> bool:
@@ -125,7 +126,9 @@ class HostReading:
                     continue
                 row = known
             rows[record.host] = row
-        missing |= {name for name, row in rows.items() if not any(row.inventory)}
+        # sizes that are known from before, or from Nova, stand in, but the model says so
+        refused = self._unanswered - self._strange_to_placement
+        missing |= {n for n, row in rows.items() if n in refused or not any(row.inventory)}
         for service in services:
             known = model.find_host(service.host)
             if not service.complete and service.host not in rows and known is not None:
@@ -191,11 +194,13 @@ class HostReading:
         found: dict[str, Inventories],
         failures: list[TrimtabError],
     ) -> None:
+        self._strange_to_placement.discard(record.host)
         if any(isinstance(error, Unavailable | DeadlineExceeded) for error in failures):
             return  # it is away: the others would only wait
         try:
             found[record.host] = await self._placement.inventories(record.uuid)
         except NotFound:
+            self._strange_to_placement.add(record.host)
             log.warning("no resource provider", host=record.host, uuid=record.uuid)
         except TrimtabError as error:
             failures.append(error)
