@@ -91,8 +91,8 @@ fuzz-api: $(GENERATED) ## 20,000 random requests after the OpenAPI document, all
 
 PAIRS ?= 2000
 
-oracle: $(GENERATED) ## PAIRS random clouds for each compute strategy (2000), from seed FIRST_SEED (0).
-	@$(BIN)/python tests/oracle/oracle.py --keep-going --pairs-per-strategy $(PAIRS) --first-seed $(or $(FIRST_SEED),0)
+oracle: $(GENERATED) ## PAIRS random clouds for each compute strategy (2000), from seed FIRST_SEED (0); RECORD=file goes on where it stopped.
+	@$(BIN)/python tests/oracle/oracle.py --keep-going --pairs-per-strategy $(PAIRS) --first-seed $(or $(FIRST_SEED),0) $(if $(RECORD),--record $(RECORD))
 
 fuzz-notifications: $(GENERATED) ## 100,000 damaged notifications into collector; COUNT=n, SEED=n.
 	@$(BIN)/python tests/unit/collector/notification_fuzz.py $(or $(COUNT),100000) $(or $(SEED),1)
