@@ -15,7 +15,7 @@ CHECKED := services tests tools
 .DELETE_ON_ERROR:
 .PHONY: help setup demo up test check protos fmt clean requirements \
 	test-cloud test-cloud-smoke test-kserve test-tempest \
-	test-datasources bench bench-beside bench-doors soak robustness oracle fuzz-api fuzz-notifications \
+	test-datasources bench bench-beside bench-strategies bench-doors soak robustness oracle fuzz-api fuzz-notifications \
 	check-format check-lint check-types check-layers check-protos check-unit
 
 # Tests start services by the hundred, and without bytecode each start compiles for two seconds.
@@ -76,6 +76,9 @@ bench: $(GENERATED) ## Every figure beside its target and Watcher's; build/bench
 
 bench-beside: $(GENERATED) ## The same work by Watcher too; PEER=venv with python-watcher 17.0.0 (needs TRIMTAB_REFERENCE).
 	@$(BIN)/python tests/perf/beside.py --peer $(PEER)
+
+bench-strategies: $(GENERATED) ## Every strategy at four sizes, five seeds: CPU, memory, actions, efficacy; PEER as above (needs TRIMTAB_REFERENCE).
+	@$(BIN)/python tests/perf/strategies_table.py $(if $(PEER),--peer $(PEER)) $(if $(SIZES),--sizes $(SIZES))
 
 bench-doors: $(GENERATED) ## Requests a second through Envoy and the ASGI door at 1, 8, 32 connections (needs wrk).
 	@$(BIN)/python tests/perf/doors.py
