@@ -18,10 +18,11 @@ from trimtab_decision.optimizer.state import Placement
 
 ROUNDS, COLD_ROUNDS = 40, 8
 """Temperatures from the first to a thousandth of it, then some at zero."""
-TRIES_A_SERVER, FEWEST_TRIES, MOST_TRIES = 600, 60_000, 12_000_000
+TRIES_A_SERVER, FEWEST_TRIES, MOST_TRIES = 3_000, 60_000, 12_000_000
 """Tries in all: a few seconds of one core at most."""
-HEAT, COOLING = 0.1, 1e-3
-"""First temperature, by what a move gained on average so far, and the part of it that is the last."""
+HEAT_USED_UP, HEAT_OPEN, COOLING = 0.03, 0.1, 1e-3
+"""First temperature, by what a move gained on average so far, where all moves are used up and where some are left;
+and the part of it that is the last."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -74,14 +75,9 @@ def rebalance(
         return found
     mark = placement.mark
     gain = (loads.total() - found.total) / max(1, len(found.moves)) or found.total / len(servers)
-    _anneal(
-        problem,
-        servers,
-        max_moves=problem.max_moves - others,
-        gain=gain,
-        seed=seed,
-        is_over=is_over,
-    )
+    heat = gain * (HEAT_USED_UP if len(found.moves) >= problem.max_moves else HEAT_OPEN)
+    left = problem.max_moves - others
+    _anneal(problem, servers, max_moves=left, heat=heat, seed=seed, is_over=is_over)
     kept = {move.server: move for move in found.moves}
     settled = _Settled(problem, servers)
     settled.drop_unneeded()
@@ -102,7 +98,7 @@ def _anneal(
     servers: NDArray[np.intp],
     *,
     max_moves: int,
-    gain: float,
+    heat: float,
     seed: int,
     is_over: Callable[[], bool],
 ) -> None:
@@ -143,7 +139,7 @@ def _anneal(
         if is_over():
             break
         kernel.refresh(tables, state)
-        temperature = 0.0 if number >= ROUNDS else HEAT * gain * COOLING ** (number / ROUNDS)
+        temperature = 0.0 if number >= ROUNDS else heat * COOLING ** (number / ROUNDS)
         kernel.anneal(tables, state, max_moves, tries // (ROUNDS + COLD_ROUNDS), temperature)
     for i in np.flatnonzero(at != first).tolist():
         placement.move(int(servers[i]), int(loads.hosts[at[i]]))
