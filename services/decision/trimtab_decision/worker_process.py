@@ -28,7 +28,6 @@ from trimtab_decision.errors import StrategyFailed
 from trimtab_decision.execution import Desk, Scoring
 from trimtab_decision.plugins import load_registry
 
-
 YIELDING = 5
 """Niceness: where all cores think, the service and its neighbours still answer at once."""
 
