@@ -15,7 +15,7 @@ CHECKED := services tests tools
 .DELETE_ON_ERROR:
 .PHONY: help setup demo up test check protos fmt clean requirements \
 	test-cloud test-cloud-smoke test-kserve test-tempest \
-	test-datasources bench bench-beside bench-strategies bench-doors soak robustness oracle fuzz-api fuzz-notifications \
+	test-datasources bench bench-beside bench-strategies bench-scale bench-optimizer bench-doors soak robustness oracle fuzz-api fuzz-notifications \
 	check-format check-lint check-types check-layers check-protos check-unit
 
 # Tests start services by the hundred, and without bytecode each start compiles for two seconds.
@@ -79,6 +79,12 @@ bench-beside: $(GENERATED) ## The same work by Watcher too; PEER=venv with pytho
 
 bench-strategies: $(GENERATED) ## Every strategy at four sizes, five seeds: CPU, memory, actions, efficacy; PEER as above (needs TRIMTAB_REFERENCE).
 	@$(BIN)/python tests/perf/strategies_table.py $(if $(PEER),--peer $(PEER)) $(if $(SIZES),--sizes $(SIZES))
+
+bench-scale: $(GENERATED) ## 10,000 hosts, 200,000 servers through the real decision service, one audit and two at once.
+	@$(BIN)/python tests/perf/bench_scale.py
+
+bench-optimizer: $(GENERATED) ## How near plans come to their bounds, beside the targets.
+	@$(BIN)/python tests/perf/optimizer_table.py $(if $(SIZES),--sizes $(SIZES))
 
 bench-doors: $(GENERATED) ## Requests a second through Envoy and the ASGI door at 1, 8, 32 connections (needs wrk).
 	@$(BIN)/python tests/perf/doors.py
