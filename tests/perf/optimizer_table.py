@@ -41,6 +41,8 @@ def freed(cloud, strategy: str, share: float | None) -> Line:
     """Hosts emptied, of those that could be at most; `share`: of the servers that may move."""
     budget = None if share is None else int(share * cloud[0].n_servers)
     given = {} if budget is None else {"max_migrations": budget}
+    if strategy == "node_resource_consolidation":
+        given["host_choice"] = "specify"  # else Nova chooses, and what it leaves is not ours
     report = simulate(*cloud, "server_consolidation", strategy, parameters=given)
     before, stats = report.hosts_in_use_before, report.solution.stats
     freed_hosts, most = before - report.hosts_in_use_after, before - int(stats["bound"])

@@ -276,7 +276,11 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=60.0, help="CPU s a strategy of Watcher's")
     parser.add_argument("--reference", type=Path, default=os.environ.get("TRIMTAB_REFERENCE"))
     parser.add_argument("--out", type=Path, default=Path("build/strategies.json"))
+    parser.add_argument("--show", type=Path, help="only print the tables of an earlier --out")
     options = parser.parse_args()
+    if options.show is not None:
+        print("\n".join(as_markdown(json.loads(options.show.read_text()))))
+        return 0
     if options.reference is None:
         parser.error("name the reference folder: --reference or TRIMTAB_REFERENCE")
     options.reference = Path(options.reference)
