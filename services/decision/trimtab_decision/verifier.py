@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -57,7 +56,8 @@ class Violation:
     detail: str
 
 
-class _Step(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
     """A migration as indexes. `target` -1: Nova chooses."""
 
     index: int
@@ -244,12 +244,13 @@ class _Verifier:
         """All that arrives in a layer has its room before anything of the layer has left."""
         used: list[list[float]] = self.snapshot.used().astype(np.float64).tolist()
         capacity: list[list[float]] = self.snapshot.capacity().tolist()
-        demand = self.snapshot.server_demand[[step.server for step in self.steps]].tolist()
-        layers: dict[int, list[tuple[_Step, list[int]]]] = defaultdict(list)
-        for step, need in zip(self.steps, demand, strict=True):
+        demand = self.snapshot.server_demand[[step.server for step in self.steps]]
+        needs: list[list[float]] = demand.astype(np.float64).tolist()
+        layers: dict[int, list[tuple[_Step, list[float]]]] = defaultdict(list)
+        for step, need in zip(self.steps, needs, strict=True):
             layers[self.level[step.index]].append((step, need))
         for _, steps in sorted(layers.items()):
-            arriving: dict[int, tuple[int, list[int]]] = {}
+            arriving: dict[int, tuple[int, list[float]]] = {}
             for step, need in steps:
                 if step.target >= 0:
                     self._add_up(used[step.target], need)
@@ -270,7 +271,7 @@ class _Verifier:
                     left[resource] -= need[resource]
 
     @staticmethod
-    def _add_up(total: list[float] | list[int], need: list[int]) -> None:
+    def _add_up(total: list[float], need: list[float]) -> None:
         for resource in range(N_RESOURCES):
             total[resource] += need[resource]
 
