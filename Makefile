@@ -14,8 +14,9 @@ CHECKED := services tests tools
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo up test check protos fmt clean requirements \
-	test-cloud test-cloud-smoke test-kserve test-tempest test-tempest-scenario \
-	test-datasources bench bench-beside bench-doors soak robustness oracle fuzz-api fuzz-notifications \
+	test-cloud test-cloud-smoke test-kserve test-tempest test-tempest-scenario test-datasources \
+	bench bench-beside bench-strategies bench-scale bench-optimizer bench-doors \
+	soak robustness oracle fuzz-api fuzz-notifications \
 	check-format check-lint check-types check-layers check-protos check-unit
 
 # Tests start services by the hundred, and without bytecode each start compiles for two seconds.
@@ -77,6 +78,15 @@ bench: $(GENERATED) ## Every figure beside its target and Watcher's; build/bench
 bench-beside: $(GENERATED) ## The same work by Watcher too; PEER=venv with python-watcher 17.0.0 (needs TRIMTAB_REFERENCE).
 	@$(BIN)/python tests/perf/beside.py --peer $(PEER)
 
+bench-strategies: $(GENERATED) ## Every strategy at four sizes, five seeds: CPU, memory, actions, efficacy; PEER as above (needs TRIMTAB_REFERENCE).
+	@$(BIN)/python tests/perf/strategies_table.py $(if $(PEER),--peer $(PEER)) $(if $(SIZES),--sizes $(SIZES))
+
+bench-scale: $(GENERATED) ## 10,000 hosts, 200,000 servers through the real decision service, one audit and two at once.
+	@$(BIN)/python tests/perf/bench_scale.py
+
+bench-optimizer: $(GENERATED) ## How near plans come to their bounds, beside the targets.
+	@$(BIN)/python tests/perf/optimizer_table.py $(if $(SIZES),--sizes $(SIZES))
+
 bench-doors: $(GENERATED) ## Requests a second through Envoy and the ASGI door at 1, 8, 32 connections (needs wrk).
 	@$(BIN)/python tests/perf/doors.py
 
@@ -91,8 +101,8 @@ fuzz-api: $(GENERATED) ## 20,000 random requests after the OpenAPI document, all
 
 PAIRS ?= 2000
 
-oracle: $(GENERATED) ## PAIRS random clouds for each compute strategy (2000), from seed FIRST_SEED (0).
-	@$(BIN)/python tests/oracle/oracle.py --keep-going --pairs-per-strategy $(PAIRS) --first-seed $(or $(FIRST_SEED),0)
+oracle: $(GENERATED) ## PAIRS random clouds for each compute strategy (2000), from seed FIRST_SEED (0); RECORD=file goes on where it stopped.
+	@$(BIN)/python tests/oracle/oracle.py --keep-going --pairs-per-strategy $(PAIRS) --first-seed $(or $(FIRST_SEED),0) $(if $(RECORD),--record $(RECORD))
 
 fuzz-notifications: $(GENERATED) ## 100,000 damaged notifications into collector; COUNT=n, SEED=n.
 	@$(BIN)/python tests/unit/collector/notification_fuzz.py $(or $(COUNT),100000) $(or $(SEED),1)

@@ -6,13 +6,20 @@
 - an empty plan says why; excluded servers never move; a second run on the result is empty, or brings less than it must.
 
     python tests/oracle/oracle.py --pairs-per-strategy 2000 --first-seed 0 [--strategy NAME]
+        [--record FILE]
+
+FILE gets a line of JSON for every 100 pairs; the same command with the same file goes on where it was stopped.
 """
 
 import argparse
 import dataclasses
+import json
+import subprocess
 import sys
 import time
 from collections import Counter
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from random_clouds import random_cloud
@@ -30,6 +37,8 @@ from trimtab_decision.verifier import verify
 REGISTRY = load_registry(entry_points=False)
 REFUSALS = (NoFeasiblePlan, MetricNotAvailable)
 TOLERANCE = 1e-7
+CHUNK = 100
+cloud_of = lru_cache(CHUNK)(random_cloud)
 
 
 class BrokenPromise(AssertionError):
@@ -38,7 +47,7 @@ class BrokenPromise(AssertionError):
 
 def check(name, seed):
     """One pair. BrokenPromise, or what happened: planned, empty, refused."""
-    cloud = random_cloud(seed)
+    cloud = cloud_of(seed)
     subject = SUBJECTS[name]
     given = subject.parameters(np.random.default_rng(seed + 1), cloud.snapshot)
     try:
@@ -171,27 +180,70 @@ def _touched_excluded(snapshot, planned):
     return any(step.action.input_parameters.get("resource_id") in excluded for step in planned)
 
 
+def pairs(name, seeds, keep_going, record=None):
+    """Outcomes of one strategy on some clouds, and a line of the record."""
+    began, counts, errors = time.process_time(), Counter(), []
+    for seed in seeds:
+        try:
+            counts[check(name, seed)] += 1
+        except BrokenPromise as error:
+            counts["broken"] += 1
+            errors.append(str(error))
+            print(error, flush=True)
+            if not keep_going:
+                return counts
+    if record is not None:
+        line = {"commit": _commit(), "strategy": name, "first_seed": seeds.start}
+        line |= {"pairs": len(seeds), **counts, "errors": errors}
+        line["cpu_s"] = round(time.process_time() - began, 1)
+        with record.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    return counts
+
+
+def _commit():
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def first_open(name, seeds, record):
+    """The seed after the last one that the record tells of, within `seeds`."""
+    if record is None or not record.exists():
+        return seeds.start
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    ends = [
+        line["first_seed"] + line["pairs"]
+        for line in lines
+        if line["strategy"] == name and line["first_seed"] in seeds
+    ]
+    return max(ends, default=seeds.start)
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--pairs-per-strategy", type=int, default=2000)
     options.add_argument("--first-seed", type=int, default=0)
     options.add_argument("--strategy", action="append", choices=sorted(SUBJECTS))
     options.add_argument("--keep-going", action="store_true")
+    options.add_argument("--record", type=Path)
     asked = options.parse_args()
     broken = 0
-    for name in asked.strategy or sorted(SUBJECTS):
-        started, counts = time.process_time(), Counter()
-        for seed in range(asked.first_seed, asked.first_seed + asked.pairs_per_strategy):
-            try:
-                counts[check(name, seed)] += 1
-            except BrokenPromise as error:
-                counts["broken"] += 1
-                if counts["broken"] <= 5:
-                    print(error, flush=True)
-                if not asked.keep_going:
-                    return 1
-        broken += counts["broken"]
-        print(f"{name}: {dict(counts)} in {time.process_time() - started:.1f} CPU s", flush=True)
+    names = asked.strategy or sorted(SUBJECTS)
+    seeds = range(asked.first_seed, asked.first_seed + asked.pairs_per_strategy)
+    first = {name: first_open(name, seeds, asked.record) for name in names}
+    totals = {name: Counter() for name in names}
+    for start in range(
+        min(first.values()), seeds.stop, CHUNK
+    ):  # all of a chunk see the same clouds
+        chunk = range(start, min(start + CHUNK, seeds.stop))
+        for name in names:
+            if start >= first[name]:
+                totals[name] += pairs(name, chunk, asked.keep_going, asked.record)
+                broken += totals[name]["broken"]
+            if broken and not asked.keep_going:
+                return 1
+    for name, counts in totals.items():
+        print(f"{name}: {dict(counts)}", flush=True)
     return 1 if broken else 0
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trimtab_common.domain.errors import TrimtabError
+from trimtab_common.runtime.clock import Clock, SystemClock
 from trimtab_decision.collector_elements import KINDS, ElementsReader
 from trimtab_decision.framework import Registry, Strategy
 from trimtab_decision.metric_bounds import outside
@@ -16,6 +18,8 @@ from trimtab_decision.model import ModelSource
 
 AVAILABLE = "available"
 NOT_AVAILABLE = "not available"
+VALUES_KEPT_S = 30.0
+"""How long what was said of the measured values holds: reading those of 200,000 servers takes seconds."""
 NO_DATASOURCE = "Datasource is not presented for this strategy"
 
 
@@ -39,8 +43,12 @@ class StrategyStates:
         model: ModelSource,
         metrics: MetricsReader,
         elements: ElementsReader | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._elements = elements
+        self._clock = clock or SystemClock()
+        self._reading = asyncio.Lock()
+        self._said: dict[tuple[str, str], tuple[float, str]] = {}
         self._registry = registry
         self._model = model
         self._metrics = metrics
@@ -102,16 +110,25 @@ class StrategyStates:
         """Which values, of those that the datasource has now, cannot be right (A-042)."""
         if not (source.is_available and self._model.ready):
             return ""
+        async with self._reading:
+            until_s, text = self._said.get((strategy.name, source.name), (0.0, ""))
+            if self._clock.monotonic() >= until_s:
+                try:
+                    text = await self._read_out_of_bounds(strategy, source)
+                except TrimtabError as error:
+                    return error.message
+                until_s = self._clock.monotonic() + VALUES_KEPT_S
+                self._said[strategy.name, source.name] = (until_s, text)
+            return text
+
+    async def _read_out_of_bounds(self, strategy: Strategy, source: Datasource) -> str:
         snapshot = self._model.snapshot()
         queries = [
             dataclasses.replace(query, is_optional=True)
             for query in queries_for(type(strategy), {})
             if query.metric in source.metrics
         ]
-        try:
-            return outside(snapshot, await self._metrics.read(snapshot, queries, (source.name,)))
-        except TrimtabError as error:
-            return error.message
+        return outside(snapshot, await self._metrics.read(snapshot, queries, (source.name,)))
 
     async def _model_row(self, strategy: Strategy) -> Row:
         """All three models; the comment says what is wrong with those that the strategy needs."""

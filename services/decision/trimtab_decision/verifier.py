@@ -22,6 +22,8 @@ from trimtab_decision.verifier_flow import most_covered
 
 EPSILON = 1e-6
 UNKNOWN_HOST = -2
+UUID_BYTES = 16
+N_RESOURCES = len(RESOURCES)
 LIVE = frozenset({ServerState.ACTIVE, ServerState.PAUSED})
 COLD = frozenset({ServerState.ACTIVE, ServerState.STOPPED})
 PREFIX_OF_OWN_REASONS = "watcher"
@@ -79,7 +81,8 @@ class _Index:
     def get(self, text: str) -> int | None:
         """None for what is no uuid, or no server's."""
         try:
-            return self._place.get(UUID(text).bytes)
+            raw = bytes.fromhex(text.replace("-", ""))
+            return self._place.get(raw if len(raw) == UUID_BYTES else UUID(text).bytes)
         except ValueError:
             return None
 
@@ -91,6 +94,12 @@ class _Verifier:
         self.found: list[Violation] = []
         self.hosts = {name: i for i, name in enumerate(snapshot.host_name)}
         self.servers = _Index(snapshot)
+        # lists, because one element of an array costs several times as much as one of a list
+        self.home: list[int] = snapshot.server_host.tolist()
+        self.state: list[int] = snapshot.server_state.tolist()
+        self.is_excluded: list[bool] = snapshot.server_excluded.tolist()
+        self.is_up: list[bool] = snapshot.host_up.tolist()
+        self.is_enabled: list[bool] = snapshot.host_enabled.tolist()
         self.switches: dict[int, list[tuple[int, bool]]] = defaultdict(list)
         self.steps: list[_Step] = []
         self.level: list[int] = []
@@ -148,7 +157,7 @@ class _Verifier:
                         f"no server {inputs.get('resource_id')}",
                     )
                     continue
-                if self.snapshot.server_excluded[server]:
+                if self.is_excluded[server]:
                     self._add(ViolationKind.EXCLUDED_SERVER, step.index, self._name(server))
                 if kind == "migrate":
                     self._read_move(step, server, moved[server])
@@ -193,7 +202,7 @@ class _Verifier:
             return
         wanted = inputs.get("destination_node")
         target = -1 if wanted is None else self.hosts.get(str(wanted), UNKNOWN_HOST)
-        if source < 0 or (not is_second and source != int(snapshot.server_host[server])):
+        if source < 0 or (not is_second and source != self.home[server]):
             self._add(
                 ViolationKind.WRONG_SOURCE,
                 step.index,
@@ -204,12 +213,12 @@ class _Verifier:
             self._add(ViolationKind.UNKNOWN_ELEMENT, step.index, f"{wanted} is no other host")
             return
         live = inputs.get("migration_type") == "live"
-        state = ServerState(int(snapshot.server_state[server]))
-        if state not in (LIVE if live else COLD):
+        if self.state[server] not in (LIVE if live else COLD):
+            state = ServerState(self.state[server])
             self._add(
                 ViolationKind.WRONG_STATE, step.index, f"{self._name(server)} is {state.text}"
             )
-        if not snapshot.host_up[source]:
+        if not self.is_up[source]:
             self._add(ViolationKind.DOWN_SOURCE, step.index, snapshot.host_name[source])
         self.steps.append(_Step(index=step.index, server=server, source=source, target=target))
 
@@ -217,40 +226,54 @@ class _Verifier:
         if step.target < 0:
             return
         snapshot, target = self.snapshot, step.target
-        if not snapshot.host_up[target]:
+        if not self.is_up[target]:
             self._add(ViolationKind.DOWN_TARGET, step.index, snapshot.host_name[target])
-        enabled = bool(snapshot.host_enabled[target])
+        enabled = self.is_enabled[target]
         for index, enable in self.switches.get(target, ()):
             if self.level[index] < self.level[step.index] or not enable:
                 enabled = enable
         if not enabled:
             self._add(ViolationKind.DISABLED_TARGET, step.index, snapshot.host_name[target])
-        zone = snapshot.server_pinned_zone.get(step.server)
-        zone_of_target = int(snapshot.host_zone[target])
-        if zone and (zone_of_target < 0 or snapshot.zones[zone_of_target] != zone):
-            self._add(
-                ViolationKind.WRONG_ZONE, step.index, f"{self._name(step.server)} belongs to {zone}"
-            )
+        if zone := snapshot.server_pinned_zone.get(step.server):
+            zone_of_target = int(snapshot.host_zone[target])
+            if zone_of_target < 0 or snapshot.zones[zone_of_target] != zone:
+                detail = f"{self._name(step.server)} belongs to {zone}"
+                self._add(ViolationKind.WRONG_ZONE, step.index, detail)
 
     def _capacity_by_layer(self) -> None:
-        used = self.snapshot.used().astype(np.float64)
-        capacity = self.snapshot.capacity()
-        layers: dict[int, list[_Step]] = defaultdict(list)
-        for step in self.steps:
-            layers[self.level[step.index]].append(step)
+        """All that arrives in a layer has its room before anything of the layer has left."""
+        used: list[list[float]] = self.snapshot.used().astype(np.float64).tolist()
+        capacity: list[list[float]] = self.snapshot.capacity().tolist()
+        demand = self.snapshot.server_demand[[step.server for step in self.steps]]
+        needs: list[list[float]] = demand.astype(np.float64).tolist()
+        layers: dict[int, list[tuple[_Step, list[float]]]] = defaultdict(list)
+        for step, need in zip(self.steps, needs, strict=True):
+            layers[self.level[step.index]].append((step, need))
         for _, steps in sorted(layers.items()):
-            arriving: dict[int, np.ndarray] = {}
-            for step in steps:
+            arriving: dict[int, tuple[int, list[float]]] = {}
+            for step, need in steps:
                 if step.target >= 0:
-                    demand = self.snapshot.server_demand[step.server]
-                    arriving[step.target] = arriving.get(step.target, 0) + demand
-            for host, demand in arriving.items():
-                used[host] += demand
-                over = (used[host] > capacity[host] + EPSILON) & (demand > 0)
-                first = next(step.index for step in steps if step.target == host)
-                self._over(first, host, over)
-            for step in steps:
-                used[step.source] -= self.snapshot.server_demand[step.server]
+                    self._add_up(used[step.target], need)
+                    if step.target in arriving:
+                        self._add_up(arriving[step.target][1], need)
+                    else:
+                        arriving[step.target] = (step.index, need.copy())
+            for host, (first, came) in arriving.items():
+                room, limit = used[host], capacity[host]
+                self._over(
+                    first,
+                    host,
+                    [r for r in range(N_RESOURCES) if came[r] > 0 and room[r] > limit[r] + EPSILON],
+                )
+            for step, need in steps:
+                left = used[step.source]
+                for resource in range(N_RESOURCES):
+                    left[resource] -= need[resource]
+
+    @staticmethod
+    def _add_up(total: list[float], need: list[float]) -> None:
+        for resource in range(N_RESOURCES):
+            total[resource] += need[resource]
 
     def _ancestors(self) -> list[int]:
         """Per action a bit for each action that has ended before it starts."""
@@ -320,7 +343,7 @@ class _Verifier:
                 for axis in np.flatnonzero(over):  # seldom: that sum credits only its own ancestors
                     peak = self._peak(step, int(axis), arriving, leaving, before)
                     over[axis] = used[host, axis] + peak > capacity[host, axis] + EPSILON
-                self._over(step.index, host, over)
+                self._over(step.index, host, np.flatnonzero(over).tolist())
 
     def _peak(
         self,
@@ -356,8 +379,8 @@ class _Verifier:
         costs = [float(demand[d.server]) for d in open_departures]
         return float(gained) + sum(weights) - most_covered(weights, costs, needs)
 
-    def _over(self, index: int, host: int, over: np.ndarray) -> None:
-        for axis in np.flatnonzero(over):
+    def _over(self, index: int, host: int, resources: Sequence[int]) -> None:
+        for axis in resources:
             self._add(
                 ViolationKind.OVER_CAPACITY,
                 index,

@@ -7,6 +7,7 @@ it. Imports little, because that is what a start costs.
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 import signal
 import sys
@@ -26,6 +27,9 @@ from trimtab_decision import parcel
 from trimtab_decision.errors import StrategyFailed
 from trimtab_decision.execution import Desk, Scoring
 from trimtab_decision.plugins import load_registry
+
+YIELDING = 5
+"""Niceness: where all cores think, the service and its neighbours still answer at once."""
 
 
 class Job(StrEnum):
@@ -49,6 +53,7 @@ def main() -> None:
 
 def serve(pipe: Connection, scoring_address: str | None, scoring_timeout_s: float) -> None:
     """Loads the plug-ins, says ready, then answers jobs until the pipe ends."""
+    os.nice(YIELDING)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; main decides
     desk = Desk(load_registry(), _scoring(scoring_address, scoring_timeout_s))
     gc.enable()  # it rested during the imports, which leave no garbage

@@ -170,6 +170,23 @@ async def test_values_out_of_their_bounds_are_said_in_the_comment(world, states,
     assert [query.metric for query in world.metrics.asked[-1]] == ["host_cpu_usage"]
 
 
+@pytest.mark.req("A-042")
+async def test_what_was_said_of_the_values_holds_for_a_while(world):
+    world.metrics.sources = [source("prometheus", "host_cpu_usage")]
+    states = StrategyStates(
+        registry=world.registry, model=world.model, metrics=world.metrics, clock=world.clock
+    )
+    world.metrics.value = 130.0
+    await states.of("measuring")
+    world.metrics.value = 100.0
+    _, metrics, *_ = await states.of("measuring")
+    assert "is 130" in metrics.comment
+    assert len(world.metrics.asked) == 1
+    await world.clock.advance(31)
+    _, metrics, *_ = await states.of("measuring")
+    assert metrics.comment == ""
+
+
 async def test_what_does_not_answer_is_said_in_the_comment(world, states):
     world.metrics.error = CollectorUnreachable("collector does not answer")
     world.model.now = None

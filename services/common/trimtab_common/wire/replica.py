@@ -7,6 +7,7 @@ fresh snapshot when collector says so. One client code path: a snapshot replaces
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -199,6 +200,8 @@ class Replica(ABC, Generic[M]):
                 self._model = await asyncio.to_thread(reader.finish, message.end)
                 self.snapshots_taken += 1
                 self._token = message.resume_token
+                # else each full collection walks all of it: 0.12 s at 200,000 servers, and nothing else runs
+                gc.freeze()
                 self._ready.set()
                 if self._on_snapshot is not None:
                     self._on_snapshot(reader.begin)

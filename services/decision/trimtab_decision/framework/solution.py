@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,7 @@ class Solution:
         self.rejections: Counter[str] = Counter()
         self.stats: dict[str, int | float | str] = {}
         self.messages: list[str] = []
-        self._seen: set[str] = set()
+        self._seen: set[Hashable] = set()
 
     def add_action(
         self,
@@ -72,9 +72,10 @@ class Solution:
             )
         if resource_id is not None:
             inputs["resource_id"] = resource_id
-        key = f"{action_type} {json.dumps(inputs, sort_keys=True, default=str)}"
+        key = _key(action_type, inputs)
         if key in self._seen:
-            self.note(f"An identical action was dropped: {key}")
+            shown = json.dumps(inputs, sort_keys=True, default=str)
+            self.note(f"An identical action was dropped: {action_type} {shown}")
             return
         self._seen.add(key)
         self.actions.append(
@@ -131,6 +132,13 @@ class Solution:
     def count(self, action_type: str) -> int:
         """How many actions of this type there are."""
         return sum(1 for action in self.actions if action.action_type == action_type)
+
+
+def _key(action_type: str, inputs: Mapping[str, Any]) -> Hashable:
+    """Equal for equal actions only; texts alone, as most inputs are, need no JSON."""
+    if all(type(value) is str for value in inputs.values()):
+        return (action_type, *sorted(inputs.items()))
+    return f"{action_type} {json.dumps(inputs, sort_keys=True, default=str)}"
 
 
 def _short(number: float | str) -> str:

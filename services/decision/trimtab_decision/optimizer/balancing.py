@@ -92,16 +92,20 @@ def balance(
     server_class: NDArray[np.int32],
     names: tuple[str, ...],
     max_moves: int = sys.maxsize,
+    max_looks: int = sys.maxsize,
     is_over: Callable[[], bool] = lambda: False,
 ) -> Balance:
     """Move servers until every deviation is below its threshold, or no move improves.
 
     `movable` [V]; targets have room in every dimension. A server that is moved again makes one
     migration, to where it ends. Deterministic. `max_moves`: servers that end elsewhere.
+    `max_looks`: steps, each one move or on large clusters several.
     """
     search = _Descent(loads, placement, movable, (class_hosts, server_class), names)
     last: dict[int, BalancingMove] = {}
-    while not search.is_done() and len(last) < max_moves and not is_over():
+    looks = 0
+    while not search.is_done() and len(last) < max_moves and looks < max_looks and not is_over():
+        looks += 1
         made = search.step(max_moves - len(last))
         if not made:
             break

@@ -228,7 +228,7 @@ class _Search:
             possible &= give <= slack[axis] + 1e-6
         growth = self.size[outside][None, :] - self.size[inside][:, None]
         rank = np.where(possible, saved - 0.01 * growth, -np.inf).ravel()
-        top = np.argsort(-rank, kind="stable")[: SWAP_TRIES + len(refused)]
+        top = _first(-rank, SWAP_TRIES + len(refused))
         tried = 0
         for flat in top:
             if not np.isfinite(rank[flat]) or tried >= SWAP_TRIES or self.packings >= budget:
@@ -269,3 +269,12 @@ class _Search:
             else:
                 high = middle - 1
         return low
+
+
+def _first(key: NDArray[np.float64], count: int) -> NDArray[np.intp]:
+    """The positions of the smallest keys in order, as a stable sort of all would give them."""
+    if count < len(key):
+        near = np.flatnonzero(key <= np.partition(key, count - 1)[count - 1])
+    else:
+        near = np.arange(len(key))
+    return np.asarray(near[np.argsort(key[near], kind="stable")][:count], dtype=np.intp)

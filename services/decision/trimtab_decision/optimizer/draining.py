@@ -113,7 +113,7 @@ def _in_turns(request: Request, *, can_walk: bool, before: Sequence[Move] = ()) 
         found = _search(request)
         notes.update((move.server, move) for move in (*walked, *found.moves))
         is_last = turn == MAX_ROUNDS - 1 or request.is_over()
-        if is_last or not found.emptied.any():
+        if is_last or not (walked or found.emptied.any()):
             break
     return Consolidation(
         moves=moves_of(placement, notes),

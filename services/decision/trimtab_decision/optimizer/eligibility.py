@@ -110,12 +110,15 @@ def _classes(
     }
     for one in filters:
         _restrict(snapshot, one, allowed)
+    seen: dict[int, int] = {}  # zones share one mask: 200,000 servers are not 200,000 texts
     for server, mask in sorted(allowed.items()):
-        key = mask.tobytes()
-        if key not in known:
-            known[key] = len(rows)
-            rows.append(mask)
-        server_class[server] = known[key]
+        if id(mask) not in seen:
+            key = mask.tobytes()
+            if key not in known:
+                known[key] = len(rows)
+                rows.append(mask)
+            seen[id(mask)] = known[key]
+        server_class[server] = seen[id(mask)]
     return server_class, np.array(rows, dtype=bool).reshape(len(rows), snapshot.n_hosts)
 
 

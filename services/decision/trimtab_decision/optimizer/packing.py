@@ -103,8 +103,8 @@ def left_over(
         count = int(items[group])
         demand = groups.demand[group]
         each = np.where(groups.hosts[group, keepers], slots(room, demand), 0)
-        order = np.argsort(room @ groups.weight, kind="stable")
-        order = order[each[order] > 0]
+        having = np.flatnonzero(each > 0)
+        order = having[np.argsort((room @ groups.weight)[having], kind="stable")]
         before = np.cumsum(each[order]) - each[order]
         take = np.clip(count - before, 0, each[order])
         room[order] -= take[:, None] * demand

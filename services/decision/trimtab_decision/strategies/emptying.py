@@ -39,8 +39,9 @@ def write_consolidation(
     for host in sorted(relief.enabled):
         reason = "Room is needed to relieve an overloaded host."
         add_host_state(solution, snapshot, host, enable=True, reason=reason)
-    before = servers_per_host(snapshot)
-    disabled = board.masks.targets & (after == 0) & ((before > 0) | (not only_emptied))
+    counts = servers_per_host(snapshot)
+    before = counts.tolist()
+    disabled = board.masks.targets & (after == 0) & ((counts > 0) | (not only_emptied))
     for host in np.flatnonzero(disabled).tolist():
         reason = f"{names[host]} is {'emptied by this plan' if before[host] else 'empty'}."
         add_host_state(solution, snapshot, host, enable=False, reason=reason)
@@ -53,7 +54,7 @@ def write_consolidation(
             snapshot,
             move.server,
             move.target,
-            reason=_why(names, move, int(before[move.source])),
+            reason=_why(names, move, before[move.source]),
         )
 
 

@@ -7,6 +7,7 @@ its threshold. Example with numbers: README.md beside this file, which a test ru
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -22,9 +23,13 @@ from trimtab_decision.optimizer.balancing import BalancingMove, Loads, balance
 from trimtab_decision.optimizer.bounds import deviation_bound
 from trimtab_decision.optimizer.dimensions import KIB_PER_MIB
 from trimtab_decision.optimizer.eligibility import Eligibility
+from trimtab_decision.optimizer.rebalancing import Rebalancing, rebalance
 from trimtab_decision.strategies.board import Board, drop_below_min_gain
 from trimtab_decision.strategies.moves import add_migration
 from trimtab_decision.strategies.workload_stabilization import params
+
+LOOKS = 400
+"""Of the descent where a number of moves is given: with many moves annealing gets there in less time."""
 
 
 class WorkloadStabilization(Strategy):
@@ -73,8 +78,19 @@ class WorkloadStabilization(Strategy):
             server_class=masks.server_class,
             names=board.dims.names,
             max_moves=board.max_migrations,
+            max_looks=LOOKS if "max_migrations" in given else sys.maxsize,
             is_over=board.is_out_of_time,
         )
+        if (found.deviation >= loads.threshold).any():
+            problem = Rebalancing(
+                loads=loads,
+                placement=board.placement,
+                movable=board.live(),
+                class_hosts=masks.class_hosts,
+                server_class=masks.server_class,
+                max_moves=board.max_migrations if "max_migrations" in given else len(found.moves),
+            )
+            found = rebalance(found, problem, seed=context.seed, is_over=board.is_out_of_time)
         for move in found.moves:
             reason = _why(snapshot.host_name, move, given["metrics"][0])
             add_migration(solution, snapshot, move.server, move.target, reason=reason)
