@@ -36,15 +36,12 @@ class _Round:
 
 
 ROUNDS = (
-    _Round(part=0.3, heats=(1.0, 0.3)),
-    _Round(part=0.25, heats=(0.3, 0.1)),
-    _Round(part=0.15, heats=(0.1, 0.03)),
-    _Round(part=0.15, heats=(0.03, 0.01)),
-    _Round(part=0.15, heats=(0.1, 0.03)),
+    _Round(part=0.6, heats=(1.0, 0.3)),
+    _Round(part=0.2, heats=(0.1, 0.03)),
+    _Round(part=0.2, heats=(0.03, 0.01)),
 )
-"""Large servers find their hosts at the first heats, small ones at a thousandth of them. Two equal
-annealings of a cluster of few large servers end a percent apart, so hot rounds are drawn twice; the
-cooler ones better the best.
+"""Large servers find their hosts at the first heats, small ones at a thousandth of them; one slow
+cooling does more than several quick ones, and the cooler rounds better the best.
 """
 HELD = (4.0, 10.0)
 """Price of a unit held at home, for thread 0, 1, 0, ..., as a multiple of its load cost and of the
