@@ -59,7 +59,7 @@ def main() -> int:
         "initial_cost": initial,
         "wall_s": round(wall_s, 2),
         "setup_s": round(setup_s, 2),
-        "heat": answer.heat,
+        "costs_of_rounds": answer.costs,
         "evaluated": answer.evaluated,
         "is_cost_confirmed": cost == answer.cost,
     }

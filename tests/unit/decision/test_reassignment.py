@@ -8,7 +8,19 @@ import pytest
 from tests.perf.instance_builders import write_roadef
 from tests.perf.roadef_checker import official_cost, violations
 from tests.perf.roadef_instances import problem_of, read_instance
-from trimtab_decision.optimizer.reassignment import Budget, kernel, lower_bound, search
+from trimtab_decision.optimizer.reassignment import (
+    Budget,
+    Capacity,
+    Dependency,
+    Load,
+    MoveCost,
+    Reassignment,
+    Separation,
+    Spread,
+    kernel,
+    lower_bound,
+    search,
+)
 from trimtab_decision.optimizer.reassignment.search import cost_of
 from trimtab_decision.optimizer.reassignment.tables import state_of, tables_of
 
@@ -27,6 +39,7 @@ def test_what_moves_change_equals_what_is_counted_from_nothing(tmp_path, seed):
     state = state_of(problem, tables, problem.home, seed)
     state.figures[kernel.COST] = official_cost(instance, instance.assignment)
     state.figures[kernel.BEST] = state.figures[kernel.COST]
+    state.figures[kernel.HELD_PRICE] = 0.5
     for temperature in (1e4, 1e3, 10.0):
         kernel.anneal(tables, state, problem.moves.most_in_group, temperature, 5_000)
     again = state_of(problem, tables, state.host, seed)
@@ -60,6 +73,54 @@ def test_the_same_seed_and_number_of_moves_give_the_same_answer(tmp_path):
     second = search(problem, Budget(moves=400_000, threads=2), 7)
     assert np.array_equal(first.host, second.host)
     assert first.evaluated == second.evaluated
+
+
+def test_members_of_a_group_as_large_as_the_cluster_change_places():
+    n = 4
+    sizes = np.arange(1, n + 1)[:, None]
+    nothing = np.zeros(n, dtype=np.int64)
+    problem = Reassignment(
+        home=np.arange(n),
+        capacity=Capacity(
+            limit=np.full((n, 1), 10), demand=sizes, is_held=np.zeros(1, dtype=np.bool_)
+        ),
+        separation=Separation(group=nothing, n_groups=1),
+        spread=Spread(zone=nothing, at_least=np.ones(1, dtype=np.int64)),
+        dependency=Dependency(area=nothing),
+        load=Load(safe=sizes[::-1].copy(), weight=np.array([100])),
+        moves=MoveCost(server=nothing, between=np.zeros((n, n), dtype=np.int64), most_in_group=0),
+    )
+    assert cost_of(problem, problem.home) == 400
+    found = search(problem, Budget(moves=100_000), 1)
+    assert found.cost == 0
+    assert found.host.tolist() == [3, 2, 1, 0]
+
+
+def test_a_price_of_room_held_keeps_servers_home_that_gain_nothing_elsewhere(tmp_path):
+    problem = problem_of(an_instance(tmp_path, 1))
+    assert problem.capacity.is_held.any()
+    away = []
+    for price in (0.0, 100.0):
+        tables = tables_of(problem, 1)
+        state = state_of(problem, tables, problem.home, 1)
+        state.figures[kernel.HELD_PRICE] = price
+        kernel.anneal(tables, state, 0.0, 1e3, 50_000)
+        away.append(int((state.host != problem.home).sum()))
+    assert away[1] < away[0] / 2
+
+
+def test_each_round_goes_on_from_the_best_of_all_threads(tmp_path):
+    instance = an_instance(tmp_path, 2)
+    told = []
+    found = search(
+        problem_of(instance),
+        Budget(moves=400_000, threads=2),
+        3,
+        lambda cost, _: told.append(cost),
+    )
+    assert list(found.costs) == sorted(found.costs, reverse=True)
+    assert told == sorted(set(found.costs), reverse=True)
+    assert found.costs[-1] == found.cost
 
 
 def test_the_cost_of_the_core_is_the_official_one_for_any_placement(tmp_path):

@@ -12,11 +12,11 @@ import numpy as np
 from trimtab_decision.optimizer.compiled import compiled
 from trimtab_decision.optimizer.reassignment.tables import Floats, State, Tables
 
-COST, PENALTY, BEST, ENTRIES = 0, 1, 2, 3
+COST, PENALTY, BEST, ENTRIES, HELD_PRICE = 0, 1, 2, 3, 4
 NOTHING = 1e-3
-HOME_OF_16 = np.uint64(8)
-"""Shifts, of 16, that propose the server's own home: few servers away leave room in what is held,
-and at high temperature chance alone would send all away."""
+MATES_OF_1024 = np.uint64(128)
+"""Swaps, of 1024, that propose two servers of one group: they break no rule but capacity, and in a
+group as large as its part of the cluster nothing else moves."""
 
 
 @compiled
@@ -33,6 +33,16 @@ def _random(state: State) -> np.uint64:
 @compiled
 def _below(x: np.uint64, n: int) -> int:
     return int(np.int64(((x >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)))
+
+
+@compiled
+def _large(t: Tables, x: np.uint64) -> int:
+    """A server, the large ones rather: few decide the cost, and each draw for them is rarely taken.
+
+    The rank is the square of an even draw, so the larger quarter gets half of the draws.
+    """
+    even = float(x >> np.uint64(11)) / 9007199254740992.0
+    return int(t.ranked[int(even * even * len(t.ranked))])
 
 
 @compiled
@@ -174,6 +184,16 @@ def _move_cost(t: Tables, p: int, source: int, target: int) -> float:
 
 
 @compiled
+def _held_change(t: Tables, p: int, source: int, target: int) -> float:
+    """Load that p holds at home after the shift and did not before."""
+    if source == t.home[p]:
+        return float(t.held_load[p])
+    if target == t.home[p]:
+        return -float(t.held_load[p])
+    return 0.0
+
+
+@compiled
 def _keep_best(s: State) -> None:
     entries = np.int64(s.figures[ENTRIES])
     if entries <= len(s.journal):
@@ -202,20 +222,33 @@ def anneal(t: Tables, s: State, most_in_group: float, temperature: float, n: int
         allowed = temperature * t.draws[x & np.uint64(4095)]
         y = _random(s)
         p = _below(y, n_servers)
+        p = _large(t, y)
         source = s.host[p]
         before = s.most_away[0]
         if x & np.uint64(1 << 40):
-            q = _below(_random(s), n_servers)
+            z = _random(s)
+            group = t.group[p]
+            first = t.member_at[group]
+            n_members = t.member_at[group + 1] - first
+            if n_members > 1 and (z & np.uint64(1023)) < MATES_OF_1024:
+                q = t.members[first + _below(z, n_members)]
+            else:
+                q = _below(z, n_servers)
             target = s.host[q]
-            if source == target or t.group[p] == t.group[q]:
+            if source == target:
+                continue
+            are_alike = group == t.group[q]
+            if not are_alike and (s.on_host[group, target] or s.on_host[t.group[q], source]):
                 continue
             s.counted[0] += 1
             cost, penalty = _swap_change(t, s, p, q, source, target)
             cost += _move_cost(t, p, source, target) + _move_cost(t, q, target, source)
-            if cost + penalty > allowed or not _is_allowed(t, s, p, target):
+            held = _held_change(t, p, source, target) + _held_change(t, q, target, source)
+            allowed -= s.figures[HELD_PRICE] * held
+            if cost + penalty > allowed or not (are_alike or _is_allowed(t, s, p, target)):
                 continue
             _shift(t, s, p, target)
-            is_good = _is_allowed(t, s, q, source)
+            is_good = are_alike or _is_allowed(t, s, q, source)
             if is_good:
                 _shift(t, s, q, source)
                 cost += most_in_group * (s.most_away[0] - before)
@@ -228,13 +261,14 @@ def anneal(t: Tables, s: State, most_in_group: float, temperature: float, n: int
             _note(s, q)
         else:
             target = t.home[p]
-            if (y & np.uint64(15)) >= HOME_OF_16:
+            if ((x >> np.uint64(20)) & np.uint64(15)) >= np.uint64(t.home_of_16[0]):
                 target = _below(_random(s), n_hosts)
             if source == target or s.on_host[t.group[p], target] > 0:
                 continue
             s.counted[0] += 1
             cost, penalty = _shift_change(t, s, p, source, target)
             cost += _move_cost(t, p, source, target)
+            allowed -= s.figures[HELD_PRICE] * _held_change(t, p, source, target)
             if cost + penalty > allowed or not _is_allowed(t, s, p, target):
                 continue
             _shift(t, s, p, target)

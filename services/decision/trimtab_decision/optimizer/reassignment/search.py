@@ -1,8 +1,8 @@
-"""The search: short trials find the temperature, long annealing from there finds the placement.
+"""The search: annealings in rounds, the first from where everything is, the next from the best.
 
-A problem's right temperature depends on how full, how large and how bound it is, so a fifth of the
-budget tries several, and the two best are gone on with. Threads share nothing but the problem.
-Same seed and same number of moves: same answer, whatever the machine.
+A round is one annealing a thread, each from its own heat; after it the threads go on from the best
+placement of all. Threads share nothing else but the problem. Same seed and same number of moves:
+same answer, whatever the machine.
 """
 
 from __future__ import annotations
@@ -19,31 +19,46 @@ from trimtab_decision.optimizer.reassignment import kernel
 from trimtab_decision.optimizer.reassignment.problem import Reassignment
 from trimtab_decision.optimizer.reassignment.tables import state_of, tables_of
 
-CHUNK = 100_000
-"""Moves between two looks at the clock and at the prices: about 10 ms."""
-TRIALS_PART = 0.2
-"""Part of the budget that the trials of all temperatures take together."""
-HEATS = (1.0, 0.3, 0.1, 0.03, 0.01)
-"""Temperatures that a trial starts at, as parts of the mean load cost of a server."""
-COOLING = 1e-5
-"""Last temperature as a part of the first one."""
+CHUNK = 20_000
+"""Moves between two looks at the clock and at the prices: 2 to 10 ms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Round:
+    """One annealing a thread.
+
+    part: of the budget;  heats: first temperature of thread 0, 1, 0, ..., as a part of the mean
+    load cost of a server
+    """
+
+    part: float
+    heats: tuple[float, ...]
+
+
+ROUNDS = (
+    _Round(part=0.6, heats=(1.0, 0.3)),
+    _Round(part=0.2, heats=(0.1, 0.03)),
+    _Round(part=0.2, heats=(0.03, 0.01)),
+)
+"""Large servers find their hosts at the first heats, small ones at a thousandth of them; one slow
+cooling does more than several quick ones, and the cooler rounds better the best.
+"""
+HELD = (4.0, 10.0)
+"""Price of a unit held at home, for thread 0, 1, 0, ..., as a multiple of its load cost and of the
+heat. Without it chance sends servers away that gain nothing by it, until what they hold shuts the
+cluster; which is best differs between clusters, so threads differ."""
+COLD = 2e-4
+"""Temperature at which an annealing's quench begins, as a part of the mean load cost."""
+QUENCH_FROM, QUENCH = 0.9, 1e-4
+"""Part of an annealing after which it cools to this part of what is left: move costs settle."""
 FIRST_PRICE, LAST_PRICE = 4.0, 40.0
 """Least price of a unit above the limit, as a multiple of its load cost: low prices let big servers
 through, high ones leave nothing overdrawn."""
 PRICE_FROM, PRICE_FIXED = 0.3, 0.8
 """Parts of an annealing from which the least price rises, and from which no price falls."""
-DEARER, CHEAPER = 1.02, 0.99
-"""What a price is multiplied by at each look, where the limit is passed and where it is not."""
-COLD_FROM, FROZEN_AFTER = 0.6, 0.1
-"""After the first part of its time, at a thousandth of its heat, an annealing is over when it found
-nothing for the second part."""
-NO_NEWS = 1e-5
-"""Part of the cost that does not count as something found."""
-REHEATS = (1.0, 0.3, 0.1)
-"""Heat of the annealings after the first one, each from the best placement, as parts of it."""
-HOTTER = (10.0, 3.0)
-"""The long annealings start at the best trial's heat times these, thread by thread: slow cooling
-profits from more heat than a short trial does."""
+RISE, FALL = 0.02, 0.01
+"""How much a price rises at each look where the limit is passed, and falls at first where not. It
+falls ever less: what overdraws at moderate heat mends cheaply, what is left at the end does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +78,14 @@ class Budget:
 class Answer:
     """The best placement found.
 
-    host: [V];  evaluated: moves looked at by all threads;  heat: where the best trial began
+    host: [V];  evaluated: moves looked at by all threads;  costs: the best one after each round
     """
 
     host: NDArray[np.int64]
     cost: int
     evaluated: int
     cpu_s: float
-    heat: float
+    costs: tuple[int, ...]
 
 
 def cost_of(problem: Reassignment, host: NDArray[np.int64]) -> int:
@@ -97,49 +112,40 @@ def search(
 ) -> Answer:
     """The best placement found within the budget; at worst where everything is now.
 
-    `on_improved(cost, seconds)` is called after each stage that bettered the incumbent.
+    `on_improved(cost, seconds)` is called after each round that bettered the incumbent.
     """
     clock = _Clock(budget)
     cpu_before = time.process_time()
-    threads = max(1, budget.threads)
-    workers = [_Annealer(problem, seed * 1000 + k) for k in range(max(threads, len(HEATS)))]
-    best, cost = problem.home, cost_of(problem, problem.home)
-    trials = [(workers[k], heat) for k, heat in enumerate(HEATS)]
-    with ThreadPoolExecutor(threads) as pool:
-        share = clock.total * TRIALS_PART / len(HEATS)
-        if not clock.by_moves:
-            share *= min(threads, len(HEATS))
-
-        def trial(at: tuple[_Annealer, float]) -> tuple[int, float]:
-            worker, heat = at
-            worker.anneal(problem.home, heat, clock.ending(worker, share))
-            return worker.best_cost, heat
-
-        results = sorted(pool.map(trial, trials))
-        for worker in workers:
-            if worker.best_cost < cost:
-                best, cost = worker.best.copy(), worker.best_cost
-        if on_improved:
-            on_improved(cost, clock.spent())
-        heat = results[0][1]
-        chosen = [min(max(HEATS), heat * HOTTER[k % len(HOTTER)]) for k in range(threads)]
-
-        def long(at: tuple[_Annealer, float]) -> None:
-            worker, heat = at
-            worker.cycles(best, heat, clock)
-
-        list(pool.map(long, zip(workers[:threads], chosen, strict=True)))
-    for worker in workers:
-        if worker.best_cost < cost:
-            best, cost = worker.best.copy(), worker.best_cost
-    if on_improved:
-        on_improved(cost, clock.spent())
+    workers = [
+        _Annealer(problem, seed * 1000 + k, HELD[k % len(HELD)])
+        for k in range(max(1, budget.threads))
+    ]
+    best, cost = problem.home, workers[0].best_cost
+    costs: list[int] = []
+    until = 0.0
+    with ThreadPoolExecutor(len(workers)) as pool:
+        for one in ROUNDS:
+            until += one.part
+            done = [
+                pool.submit(
+                    worker.anneal, best, one.heats[k % len(one.heats)], clock.ending(worker, until)
+                )
+                for k, worker in enumerate(workers)
+            ]
+            for each in done:
+                each.result()
+            winner = min(workers, key=lambda worker: worker.best_cost)
+            if winner.best_cost < cost:
+                best, cost = winner.best.copy(), winner.best_cost
+                if on_improved:
+                    on_improved(cost, clock.spent())
+            costs.append(cost)
     return Answer(
         host=best,
         cost=cost,
         evaluated=sum(worker.evaluated for worker in workers),
         cpu_s=time.process_time() - cpu_before,
-        heat=heat,
+        costs=tuple(costs),
     )
 
 
@@ -159,24 +165,26 @@ class _Clock:
         """Seconds since the search began, by the budget's clock."""
         return (self.read() - self.began) / self.share
 
-    def ending(self, worker: _Annealer, share: float) -> Callable[[], float]:
-        """A function that tells which part of the share from now on is used up."""
-        if self.by_moves:
-            first = worker.tried
-            return lambda: (worker.tried - first) / max(share, 1.0)
-        first_s = self.spent()
-        return lambda: (self.spent() - first_s) / max(share, 1e-3)
+    def ending(self, worker: _Annealer, until: float) -> Callable[[], float]:
+        """A function that tells how much of the time from now to `until` has passed.
 
-    def left(self, worker: _Annealer, used: float) -> float:
-        """What this worker may still use, in the unit of the budget."""
-        return self.total - used - (worker.tried if self.by_moves else self.spent())
+        until: part of the whole budget
+        """
+
+        def used() -> float:
+            return float(worker.tried) if self.by_moves else self.spent()
+
+        first = used()
+        span = max(until * self.total - first, 1e-3)
+        return lambda: (used() - first) / span
 
 
 class _Annealer:
     """One thread's tables, state and best placement."""
 
-    def __init__(self, problem: Reassignment, seed: int) -> None:
+    def __init__(self, problem: Reassignment, seed: int, held: float) -> None:
         self.problem = problem
+        self.held = held
         self.tables = tables_of(problem, seed)
         self.state = state_of(problem, self.tables, problem.home, seed)
         self.best = problem.home
@@ -190,43 +198,28 @@ class _Annealer:
         loads = self.tables.demand @ self.tables.weight
         self.scale = float(loads.mean()) or float(self.tables.demand.sum(axis=1).mean()) or 1.0
 
-    def cycles(self, start: NDArray[np.int64], heat: float, clock: _Clock) -> None:
-        """Anneal until the budget is used up, anew from the best and less hot when frozen."""
-        used = clock.total * TRIALS_PART - self.tried if clock.by_moves else 0.0
-        self.anneal(start, heat, clock.ending(self, clock.left(self, used)))
-        round_ = 0
-        while clock.left(self, used) > 0.02 * clock.total:
-            factor = REHEATS[round_ % len(REHEATS)]
-            self.anneal(self.best, heat * factor, clock.ending(self, clock.left(self, used)))
-            round_ += 1
-
     def anneal(self, start: NDArray[np.int64], heat: float, used: Callable[[], float]) -> None:
-        """One cooling from `heat`, until `used()` is 1 or nothing changes any more."""
+        """One cooling from `heat`, until `used()` is 1."""
         self._begin(start)
-        first = heat * self.scale
-        improved_at, known = 0.0, self.best_cost
+        most_in_group = self.problem.moves.most_in_group
         while (part := used()) < 1.0:
-            temperature = first * COOLING**part
+            now = heat * (COLD / heat) ** min(1.0, part / QUENCH_FROM)
+            now *= QUENCH ** max(0.0, (part - QUENCH_FROM) / (1.0 - QUENCH_FROM))
             self._set_prices(part)
-            kernel.anneal(
-                self.tables, self.state, self.problem.moves.most_in_group, temperature, CHUNK
-            )
+            self.state.figures[kernel.HELD_PRICE] = self.held * now
+            kernel.anneal(self.tables, self.state, most_in_group, now * self.scale, CHUNK)
             self.tried += CHUNK
-            found = int(self.state.figures[kernel.BEST])
-            if known - found > NO_NEWS * known:
-                known, improved_at = found, part
-                continue
-            is_frozen = part > COLD_FROM and part - improved_at > FROZEN_AFTER
-            if is_frozen and self.state.figures[kernel.PENALTY] < kernel.NOTHING:
-                break
         self._end()
 
     def _begin(self, start: NDArray[np.int64]) -> None:
         self.seed += 7919
         self.state = state_of(self.problem, self.tables, start, self.seed)
         self.state.price[:] = self.unit * FIRST_PRICE
+        cost = cost_of(self.problem, start)
+        if cost < self.best_cost:
+            self.best_cost, self.best = cost, start
         figures = self.state.figures
-        figures[kernel.COST] = cost_of(self.problem, start)
+        figures[kernel.COST] = cost
         figures[kernel.BEST] = self.best_cost
         figures[kernel.ENTRIES] = len(self.state.journal) + 1
 
@@ -234,8 +227,10 @@ class _Annealer:
         price, above = self.state.price, self.state.above_limit
         rise = max(0.0, (part - PRICE_FROM) / (1.0 - PRICE_FROM))
         least = FIRST_PRICE * (LAST_PRICE / FIRST_PRICE) ** rise * self.unit
-        cheaper = CHEAPER if part < PRICE_FIXED else 1.0
-        price[:] = np.where(above > 0.0, price * DEARER, np.maximum(price * cheaper, least))
+        fall = FALL * max(0.0, 1.0 - part / PRICE_FIXED) ** 2
+        price[:] = np.where(
+            above > 0.0, price * (1.0 + RISE), np.maximum(price * (1.0 - fall), least)
+        )
         self.state.figures[kernel.PENALTY] = float((np.maximum(above, 0.0) * price).sum())
 
     def _end(self) -> None:

@@ -18,6 +18,11 @@ Ints = NDArray[np.int64]
 Counts = NDArray[np.int16]
 LANES = 4
 N_DRAWS = 4096
+LEAST_WEIGHT = 1e-3
+"""What a unit without load cost weighs when servers are ranked by size."""
+HOME_OF_16_HELD, HOME_OF_16 = 8, 1
+"""Shifts, of 16, that propose the server's own home, where moved servers hold room and where not:
+few servers away leave room in what is held."""
 
 
 class Tables(NamedTuple):
@@ -25,6 +30,9 @@ class Tables(NamedTuple):
 
     needs_at, needs, needed_at, needed: dependencies as CSR, forward and backward
     draws: [4096] -ln(u) of evenly spaced u, shuffled: acceptance without a logarithm;  none: [Q] zeros
+    ranked: [V] servers, the largest load first;  held_load: [V] load cost of what a server that
+    moved holds at home;  member_at, members: servers of each group as CSR
+    home_of_16: [1] shifts, of 16, that propose the server's own home
     """
 
     home: Ints
@@ -48,6 +56,11 @@ class Tables(NamedTuple):
     needed: Ints
     draws: Floats
     none: Floats
+    ranked: Ints
+    held_load: Floats
+    member_at: Ints
+    members: Ints
+    home_of_16: Ints
 
 
 class State(NamedTuple):
@@ -58,7 +71,7 @@ class State(NamedTuple):
     on_host, in_zone, in_area: [G, .] members there;  n_zones: [G];  away: [G] members not at home;
     n_away: [.] groups by that number;  most_away: [1]
     best: [V];  journal: servers moved since best;  figures: cost, penalty, best cost, journal
-    entries;  random: [1] state of the generator;  counted: evaluated, accepted
+    entries, price of room held;  random: [1] state of the generator;  counted: evaluated, accepted
     """
 
     host: Ints
@@ -93,9 +106,14 @@ def tables_of(problem: Reassignment, seed: int) -> Tables:
     backward = tuple((there, here) for here, there in problem.dependency.needs)
     needed_at, needed = _csr(backward, n_groups)
     balances = problem.balances
+    group = problem.separation.group.astype(np.int64)
+    load = demand @ np.maximum(weight, LEAST_WEIGHT)
+    member_at = np.zeros(n_groups + 1, dtype=np.int64)
+    np.cumsum(np.bincount(group, minlength=n_groups), out=member_at[1:])
+    home_of_16 = HOME_OF_16_HELD if is_held.any() else HOME_OF_16
     return Tables(
         home=problem.home.astype(np.int64),
-        group=problem.separation.group.astype(np.int64),
+        group=group,
         zone=problem.spread.zone.astype(np.int64),
         area=problem.dependency.area.astype(np.int64),
         at_least=problem.spread.at_least.astype(np.int64),
@@ -115,6 +133,11 @@ def tables_of(problem: Reassignment, seed: int) -> Tables:
         needed=needed,
         draws=draws,
         none=np.zeros(demand.shape[1]),
+        ranked=np.argsort(-load, kind="stable").astype(np.int64),
+        held_load=(demand * is_held) @ np.maximum(weight, 1.0),
+        member_at=member_at,
+        members=np.argsort(group, kind="stable").astype(np.int64),
+        home_of_16=np.array([home_of_16], dtype=np.int64),
     )
 
 
@@ -146,7 +169,7 @@ def state_of(problem: Reassignment, tables: Tables, host: Ints, seed: int) -> St
         most_away=np.array([away.max(initial=0)], dtype=np.int64),
         best=host.astype(np.int64),
         journal=np.zeros(max(1000, len(host) // 4), dtype=np.int64),
-        figures=np.zeros(4),
+        figures=np.zeros(5),
         random=np.array([mixed], dtype=np.uint64),
         counted=np.zeros(2, dtype=np.int64),
     )
