@@ -18,9 +18,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
@@ -34,6 +35,7 @@ SEED_LIMIT_S = 300.0
 METRICS_LIMIT_S = 180.0
 CLIENT_LIMIT_S = 240.0
 DOWN_LIMIT_S = 60.0
+END_LIMIT_S = 15.0
 TESTS_LIMIT_S = {"smoke": 540.0, "all": 3600.0}
 OPERATIONS, OPERATION_LIMIT_S = 300, 8.0
 """The limit of all tests holds for so many random operations; more take so much longer, each."""
@@ -41,18 +43,49 @@ TIMED_OUT = 124
 DEFAULT_RECEIPT_KEYS = Path("/etc/keystone/fernet-keys")
 
 
+class _Stop:
+    """SIGTERM and Ctrl-C: at once, or, while a step is being started, when its process is known."""
+
+    is_put_off = False
+    is_asked = False
+
+    @classmethod
+    def handle(cls, _signal: int, _frame: object) -> None:
+        if not cls.is_put_off:
+            raise KeyboardInterrupt
+        cls.is_asked = True
+
+    @classmethod
+    @contextlib.contextmanager
+    def put_off(cls) -> Iterator[type[_Stop]]:
+        cls.is_put_off = True
+        try:
+            yield cls
+        finally:
+            cls.is_put_off = False
+
+    @classmethod
+    def now_if_asked(cls) -> None:
+        asked, cls.is_asked = cls.is_asked, False
+        if asked:
+            raise KeyboardInterrupt
+
+
 def run(*command: str | Path, limit_s: float, quiet: bool = False) -> int:
     """Runs a command in a session of its own; its exit code, or TIMED_OUT and all of it is ended."""
     output = subprocess.DEVNULL if quiet else None
-    with subprocess.Popen(  # noqa: S603, our own commands
-        [str(part) for part in command],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        start_new_session=True,
-    ) as process:
+    with _Stop.put_off() as stop:
+        process = subprocess.Popen(  # noqa: S603, our own commands
+            [str(part) for part in command],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    with process:
         try:
+            stop.now_if_asked()
             return process.wait(limit_s)
         except subprocess.TimeoutExpired:
             print(f"{Path(command[0]).name} did not end within {limit_s:.0f} s")
@@ -63,12 +96,23 @@ def run(*command: str | Path, limit_s: float, quiet: bool = False) -> int:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the step and its children, SIGKILL to what is left of them."""
+    """SIGTERM to the step and its children, SIGKILL to what is left of them after a while."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(15)
+        end = time.monotonic() + END_LIMIT_S
+        while _has_members(process) and time.monotonic() < end:
+            time.sleep(0.02)
+
+
+def _has_members(process: subprocess.Popen[bytes]) -> bool:
+    """Whether anything of the step's session is left, once the step itself is reaped."""
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def is_up() -> bool:
@@ -180,13 +224,10 @@ def run_tests(size: str, tests: Path, run: Callable[..., int]) -> int:
     )
 
 
-def _stop(_signal: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def command(arguments: Sequence[str], **machine: Any) -> int:
     """`main`, which SIGTERM and Ctrl-C end in order."""
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, _Stop.handle)
+    signal.signal(signal.SIGINT, _Stop.handle)
     try:
         return main(arguments, **machine)
     except KeyboardInterrupt:
