@@ -7,14 +7,14 @@ strategy's own order; `trimtab simulate --pareto` plans anew for each budget.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_decision.framework import PlannedAction, Solution
-from trimtab_decision.load_after import cpu_load_sd, hosts_after, hosts_in_use
+from trimtab_decision.load_after import cpu_load_sd, hosts_along, hosts_in_use
 
 PARTS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 """Of the migrations of the plan."""
@@ -27,7 +27,7 @@ def explain(
 ) -> dict[str, Any]:
     """What `described` tells, and the curve of gain against migrations.
 
-    Linear in the actions, for each of at most eight points of the curve.
+    One walk over the actions gives at most eight points of the curve.
     """
     curve = [] if snapshot is None else _curve(solution, snapshot, metrics)
     return {**described(solution), "curve": curve}
@@ -73,18 +73,19 @@ def _curve(
     if not moves:
         return []
     budgets = sorted({max(1, math.ceil(part * len(moves))) for part in PARTS})
-    return [_point(0, whole[:0], snapshot, metrics)] + [
-        _point(budget, whole[: moves[budget - 1] + 1], snapshot, metrics) for budget in budgets
+    cuts = [0, *(moves[budget - 1] + 1 for budget in budgets)]
+    return [
+        _point(budget, after, snapshot, metrics)
+        for budget, after in zip([0, *budgets], hosts_along(snapshot, whole, cuts), strict=True)
     ]
 
 
 def _point(
     migrations: int,
-    steps: Sequence[PlannedAction],
+    after: NDArray[np.int32],
     snapshot: ComputeSnapshot,
     metrics: MetricsTable,
 ) -> dict[str, Any]:
-    after = hosts_after(snapshot, steps)
     deviation = cpu_load_sd(snapshot, metrics, after)
     return {
         "migrations": migrations,

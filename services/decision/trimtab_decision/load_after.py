@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 import numpy as np
@@ -14,35 +14,56 @@ from trimtab_decision.framework import PlannedAction
 
 def hosts_after(snapshot: ComputeSnapshot, planned: Sequence[PlannedAction]) -> NDArray[np.int32]:
     """[V] the host of each server after the plan; where Nova chooses, the roomiest that fits."""
-    after = snapshot.server_host.copy()
-    hosts = {name: i for i, name in enumerate(snapshot.host_name)}
-    raw = np.ascontiguousarray(snapshot.server_uuid).tobytes()
-    servers = {raw[i * 16 : i * 16 + 16]: i for i in range(snapshot.n_servers)}
-    free = snapshot.capacity() - snapshot.used()
-    open_hosts = snapshot.host_up & snapshot.host_enabled
-    for step in planned:
+    (after,) = hosts_along(snapshot, planned, [len(planned)])
+    return after
+
+
+def hosts_along(
+    snapshot: ComputeSnapshot, planned: Sequence[PlannedAction], cuts: Sequence[int]
+) -> Iterator[NDArray[np.int32]]:
+    """The same for the plan cut short after so many steps, for each of `cuts`, which rise; one walk."""
+    walk = _Walk(snapshot)
+    done = 0
+    for cut in cuts:
+        for step in planned[done:cut]:
+            walk.take(step)
+        done = cut
+        yield walk.after.copy()
+
+
+class _Walk:
+    def __init__(self, snapshot: ComputeSnapshot) -> None:
+        self.after = snapshot.server_host.copy()
+        self._demand = snapshot.server_demand
+        self._hosts = {name: i for i, name in enumerate(snapshot.host_name)}
+        raw = np.ascontiguousarray(snapshot.server_uuid).tobytes()
+        self._servers = {raw[i * 16 : i * 16 + 16]: i for i in range(snapshot.n_servers)}
+        self._free = snapshot.capacity() - snapshot.used()
+        self._open = snapshot.host_up & snapshot.host_enabled
+
+    def take(self, step: PlannedAction) -> None:
+        """One step, as if the ones before it had ended."""
         inputs = step.action.input_parameters
         if step.action.action_type == "change_nova_service_state":
-            host = hosts.get(inputs.get("resource_name") or inputs.get("resource_id", ""), -1)
+            host = self._hosts.get(inputs.get("resource_name") or inputs.get("resource_id", ""), -1)
             if host >= 0:
-                open_hosts[host] = inputs.get("state") == "enabled"
+                self._open[host] = inputs.get("state") == "enabled"
         if step.action.action_type != "migrate":
-            continue
-        server = servers.get(_uuid_bytes(inputs.get("resource_id", "")), -1)
+            return
+        server = self._servers.get(_uuid_bytes(inputs.get("resource_id", "")), -1)
         if server < 0:  # the actuator may name anything; the applier would skip it
-            continue
-        demand = snapshot.server_demand[server]
-        target = hosts.get(inputs.get("destination_node", ""), -1)
+            return
+        demand = self._demand[server]
+        target = self._hosts.get(inputs.get("destination_node", ""), -1)
         if target < 0:
-            fitting = np.flatnonzero(open_hosts & (free >= demand).all(axis=1))
-            fitting = fitting[fitting != after[server]]
+            fitting = np.flatnonzero(self._open & (self._free >= demand).all(axis=1))
+            fitting = fitting[fitting != self.after[server]]
             if not len(fitting):
-                continue
-            target = int(fitting[np.argmax(free[fitting, MEMORY_MIB])])
-        free[after[server]] += demand
-        free[target] -= demand
-        after[server] = target
-    return after
+                return
+            target = int(fitting[np.argmax(self._free[fitting, MEMORY_MIB])])
+        self._free[self.after[server]] += demand
+        self._free[target] -= demand
+        self.after[server] = target
 
 
 def _uuid_bytes(text: str) -> bytes:
