@@ -16,6 +16,8 @@ ONCE_BROKEN = (
     ("basic", 101_984),
     ("basic", 102_169),
     ("basic", 102_406),
+    # a second audit emptied 10 % more; holds since the written order is a floor (ADR 0022)
+    ("vm_workload_consolidation", 100_153),
 )
 
 
