@@ -16,7 +16,7 @@ ONCE_BROKEN = (
     ("basic", 101_984),
     ("basic", 102_169),
     ("basic", 102_406),
-    # a second audit emptied 10 % more; holds since the written order is a floor (ADR 0022)
+    # a second audit once emptied 10 % more; why it does not any longer was not looked for
     ("vm_workload_consolidation", 100_153),
 )
 
