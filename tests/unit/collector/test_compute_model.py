@@ -27,6 +27,7 @@ from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.compute_terms import Aggregate, ServerState
 from trimtab_common.domain.errors import InvalidArgument, NotFound
 from trimtab_common.domain.snapshot import NO_HOST
+from trimtab_common.wire.saved_model import model_messages, model_of
 
 HOSTS = [f"compute-{i}" for i in range(5)]
 UUIDS = [str(uuid.UUID(int=i * 7919)) for i in range(12)]
@@ -102,6 +103,24 @@ def test_any_sequence_of_changes_equals_the_plain_model(sequence):
         model.apply([change])
         plain.apply(change)
     assert_equal(model, plain)
+
+
+@pytest.mark.req("C-007", "C-021")
+@settings(max_examples=150, deadline=None)
+@given(st.lists(changes, max_size=30), st.lists(changes, max_size=30), st.integers(0, 12))
+def test_a_copy_that_came_in_columns_takes_any_changes_as_the_plain_model(before, after, hashed):
+    model, plain = ComputeModel(epoch="e"), Plain()
+    model.apply(before)
+    copy = model_of(model_messages(model.snapshot()))
+    copy.digest_some(hashed)  # some servers are in the digest before they change, some are not
+    for change in [*before, *after]:
+        plain.apply(change)
+    for change in after:
+        copy.apply([change])
+    model.apply(after)
+    assert {row.uuid: row for row in copy.servers()} == plain.servers
+    assert_equal(copy, plain)
+    assert copy.digest() == model.digest()
 
 
 @settings(max_examples=100, deadline=None)

@@ -171,3 +171,42 @@ def test_columns_that_do_not_fit_are_refused():
     messages[2].compute.servers.name.append("one too many")
     with pytest.raises(InvalidArgument, match="do not fit"):
         model_of(messages)
+
+
+@pytest.mark.req("C-019")
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("project", 99, "a project that is not in the head"),
+        ("project", -1, "a project that is not in the head"),
+        ("host", 99, "a host that is not in the snapshot"),
+        ("vcpus", -1, "must not be below zero"),
+    ],
+)
+def test_a_server_that_cannot_be_is_refused(column, value, says):
+    messages = list(model_messages(a_model(3, 10).snapshot()))
+    getattr(messages[2].compute.servers, column)[4] = value
+    with pytest.raises(InvalidArgument, match=says):
+        model_of(messages)
+
+
+def test_a_server_that_comes_twice_is_refused():
+    messages = list(model_messages(a_model(3, 10).snapshot()))
+    servers = messages[2].compute.servers
+    servers.uuid = servers.uuid[:16] * 2 + servers.uuid[32:]
+    with pytest.raises(InvalidArgument, match="comes twice"):
+        model_of(messages)
+
+
+@pytest.mark.req("C-027")
+def test_a_state_of_a_later_release_is_unknown():
+    messages = list(model_messages(a_model(3, 10).snapshot()))
+    messages[2].compute.servers.state[4] = 99
+    states = model_of(messages).snapshot().server_state.tolist()
+    assert (states[4], len(states)) == (ServerState.UNKNOWN, 11)
+
+
+def test_a_row_that_came_in_columns_has_every_field():
+    copy = model_of(model_messages(a_model(3, 10).snapshot()))
+    assert copy.find_server(FULL_SERVER.uuid) == FULL_SERVER
+    assert not copy.apply([UpsertServer(FULL_SERVER)])

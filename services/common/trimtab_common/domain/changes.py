@@ -182,6 +182,26 @@ def hash_server(row: ServerRow) -> int:
     )  # fmt: skip
 
 
+def hash_plain_server(
+    *,
+    uuid: str,
+    name: str,
+    hostname: str,
+    demand: Triple,
+    state: int,
+    locked: bool,
+    project_id: str,
+    created_at_s: int,
+    in_flux: bool,
+) -> int:
+    """`hash_server` of one without text of its state, metadata, zone, specs and hints, and no row."""
+    text = (
+        f"('server', {uuid!r}, {name!r}, {hostname!r}, {demand!r}, {state}, '', {locked}, "
+        f"{project_id!r}, [], '', [], {created_at_s}, [], {in_flux})"
+    )
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big")
+
+
 def hash_group(row: ServerGroup) -> int:
     """128-bit hash of a server group's content, equal in every process."""
     return _hash(

@@ -1,8 +1,8 @@
 """The live compute model: what collector keeps current and decision mirrors.
 
 Rows live in growing numpy columns, so that a change costs O(1) and a snapshot is a few array
-gathers. Hosts keep their slot for life (holes are refilled); servers are removed by moving the last
-one into the hole. Not thread-safe: one owner changes it, snapshots are what others read.
+gathers. Hosts keep their slot for life (holes are refilled); `ServerTable` keeps the servers. Not
+thread-safe: one owner changes it, snapshots are what others read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trimtab_common.domain.changes import (
     Change,
@@ -28,14 +27,13 @@ from trimtab_common.domain.changes import (
     hash_aggregate,
     hash_group,
     hash_host,
-    hash_server,
-    uuid_bytes,
 )
 from trimtab_common.domain.columns import grown
 from trimtab_common.domain.compute_snapshot import snapshot_of
 from trimtab_common.domain.compute_terms import Aggregate, ServerGroup
 from trimtab_common.domain.errors import InvalidArgument, NotFound
 from trimtab_common.domain.server_groups import ServerGroups
+from trimtab_common.domain.server_table import DEMAND, ServerColumns, ServerTable, columns_of
 from trimtab_common.domain.snapshot import NO_HOST, ComputeSnapshot
 
 _MASK = (1 << 128) - 1
@@ -62,18 +60,11 @@ class ComputeModel:
         self._host_slot: dict[str, int] = {}
         self._free_slots: list[int] = []
         self._used = np.zeros((_FIRST_SIZE, 3), np.int64)
-        self._servers: list[ServerRow] = []
-        self._slot: dict[str, int] = {}
+        self._servers = ServerTable()
         self._on_host: dict[str, set[str]] = {}
-        self._uuid = np.zeros((_FIRST_SIZE, 16), np.uint8)
-        self._host = np.full(_FIRST_SIZE, NO_HOST, np.int32)
-        self._numbers = np.zeros((_FIRST_SIZE, 8), np.int64)
         self._groups = ServerGroups()
         self._host_of_uuid: dict[str, str] = {}
         self._of_project: dict[str, set[str]] | None = None
-        self._projects: list[str] = []
-        self._project_code: dict[str, int] = {}
-        self._server_order: NDArray[np.intp] | None = None
         self._cached: ComputeSnapshot | None = None
         self._unhashed: set[tuple[str, str]] = set()
         self._hashes: dict[tuple[str, str], int] = {}
@@ -89,53 +80,43 @@ class ComputeModel:
         revision: int = 0,
     ) -> ComputeModel:
         """A model of these rows. InvalidArgument when a key comes twice."""
+        rows = list(servers)
+        return cls._of(hosts, columns_of(rows), rows, epoch=epoch, revision=revision)
+
+    @classmethod
+    def from_columns(
+        cls, hosts: Iterable[HostRow], servers: ServerColumns, *, epoch: str = ""
+    ) -> ComputeModel:
+        """A model of these, equal to one `from_rows`. InvalidArgument when a key comes twice."""
+        return cls._of(hosts, servers, [], epoch=epoch, revision=0)
+
+    @classmethod
+    def _of(
+        cls,
+        hosts: Iterable[HostRow],
+        servers: ServerColumns,
+        rows: Sequence[ServerRow],
+        *,
+        epoch: str,
+        revision: int,
+    ) -> ComputeModel:
         model = cls(epoch=epoch, revision=revision)
         for host in hosts:
             if host.hostname in model._hosts:
                 raise InvalidArgument(f"Host {host.hostname} comes twice.")
             model._upsert_host(host)
-        model._fill(list(servers))
+        table, there = model._servers, model._on_host
+        table.fill(servers, rows)
+        for hostname, uuid in zip(servers.hostnames, servers.uuids, strict=True):
+            if hostname in there:
+                there[hostname].add(uuid)
+            elif hostname:
+                there[hostname] = {uuid}
+        place, count = model._host_slot.get, len(table)
+        table.host[:count] = [place(hostname, NO_HOST) for hostname in servers.hostnames]
+        on_host = np.flatnonzero(table.host[:count] != NO_HOST)
+        np.add.at(model._used, table.host[on_host], table.numbers[on_host, DEMAND])
         return model
-
-    def _fill(self, servers: list[ServerRow]) -> None:
-        """Adds these to a model that has no server yet; as adding one by one, a few times as quick."""
-        count = len(servers)
-        self._slot = {row.uuid: slot for slot, row in enumerate(servers)}
-        if len(self._slot) != count:
-            raise InvalidArgument(f"Server {_first_twice(servers)} comes twice.")
-        self._servers = servers
-        code = self._project_code
-        for row in servers:
-            if row.project_id not in code:
-                code[row.project_id] = len(self._projects)
-                self._projects.append(row.project_id)
-            if row.hostname:
-                self._on_host.setdefault(row.hostname, set()).add(row.uuid)
-        size = max(_FIRST_SIZE, count)
-        self._uuid, self._numbers = np.zeros((size, 16), np.uint8), np.zeros((size, 8), np.int64)
-        self._host = np.full(size, NO_HOST, np.int32)
-        if servers:
-            raw = b"".join([uuid_bytes(row.uuid) for row in servers])
-            self._uuid[:count] = np.frombuffer(raw, np.uint8).reshape(count, 16)
-            self._numbers[:count] = np.array(
-                [
-                    (
-                        *row.demand,
-                        row.state,
-                        row.locked,
-                        code[row.project_id],
-                        row.created_at_s,
-                        row.in_flux,
-                    )
-                    for row in servers
-                ],
-                np.int64,
-            )
-            place = self._host_slot.get
-            self._host[:count] = [place(row.hostname, NO_HOST) for row in servers]
-            on_host = np.flatnonzero(self._host[:count] != NO_HOST)
-            np.add.at(self._used, self._host[on_host], self._numbers[on_host, :3])
-        self._unhashed |= {("server", uuid) for uuid in self._slot}
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -155,7 +136,7 @@ class ComputeModel:
 
     def servers(self) -> Iterable[ServerRow]:
         """All servers, in no order."""
-        return iter(self._servers)
+        return self._servers.rows()
 
     def find_host(self, hostname: str) -> HostRow | None:
         """The host with this hostname, or None."""
@@ -167,8 +148,8 @@ class ComputeModel:
 
     def find_server(self, uuid: str) -> ServerRow | None:
         """The server with this uuid, or None."""
-        slot = self._slot.get(uuid)
-        return None if slot is None else self._servers[slot]
+        slot = self._servers.slot.get(uuid)
+        return None if slot is None else self._servers.row(slot)
 
     def groups(self) -> Iterable[ServerGroup]:
         """All server groups, in no order."""
@@ -190,7 +171,7 @@ class ComputeModel:
         """Uuids of the servers of a project; the first call makes the index, later ones cost the result."""
         if self._of_project is None:
             self._of_project = {}
-            for row in self._servers:
+            for row in self._servers.rows():
                 self._of_project.setdefault(row.project_id, set()).add(row.uuid)
         return frozenset(self._of_project.get(project_id, ()))
 
@@ -209,14 +190,20 @@ class ComputeModel:
             kind, name = key
             if kind == "host" and name in self._hosts:
                 self._hashes[key] = hash_host(self._hosts[name])
-            elif kind == "server" and name in self._slot:
-                self._hashes[key] = hash_server(self._servers[self._slot[name]])
             elif kind == "group" and (group := self._groups.find(name)) is not None:
                 self._hashes[key] = hash_group(group)
             self._sum += self._hashes.get(key, 0)
         self._unhashed.clear()
-        total = self._sum + sum(hash_aggregate(row) for row in self.aggregates)
+        total = self._sum + self._servers.hash_sum + sum(map(hash_aggregate, self.aggregates))
         return f"{total & _MASK:032x}"
+
+    def digest_some(self, most: int) -> bool:
+        """A part of the work of `digest`, so many servers of it; whether there is more to do.
+
+        The first digest of 200,000 servers takes half a second: an event loop does it in parts.
+        """
+        self._servers.hash_some(most)
+        return self._servers.unhashed > 0
 
     # -- changing -------------------------------------------------------------------------------
 
@@ -248,7 +235,7 @@ class ComputeModel:
         """
         changes: list[Change] = [UpsertHost(r) for r in hosts if self._hosts.get(r.hostname) != r]
         wanted = {row.uuid for row in servers}
-        changes += [RemoveServer(row.uuid) for row in self._servers if row.uuid not in wanted]
+        changes += [RemoveServer(uuid) for uuid in self._servers.slot if uuid not in wanted]
         changes += [UpsertServer(row) for row in servers if self.find_server(row.uuid) != row]
         keep = {row.hostname for row in hosts}
         changes += [RemoveHost(name) for name in self._hosts if name not in keep]
@@ -299,9 +286,9 @@ class ComputeModel:
             if slot == len(self._used):
                 self._used = grown(self._used)
             self._host_slot[row.hostname] = slot
-            slots = [self._slot[uuid] for uuid in self._on_host.get(row.hostname, ())]
-            self._host[slots] = slot
-            self._used[slot] = self._numbers[slots, :3].sum(axis=0)
+            slots = self._slots_on(row.hostname)
+            self._servers.host[slots] = slot
+            self._used[slot] = self._servers.numbers[slots, DEMAND].sum(axis=0)
         return True
 
     def _remove_host(self, hostname: str) -> bool:
@@ -311,28 +298,25 @@ class ComputeModel:
         self._host_of_uuid.pop(self._hosts.pop(hostname).uuid, None)
         self._unhashed.add(("host", hostname))
         self._free_slots.append(slot)
-        self._host[[self._slot[uuid] for uuid in self._on_host.get(hostname, ())]] = NO_HOST
+        self._servers.host[self._slots_on(hostname)] = NO_HOST
         return True
 
+    def _slots_on(self, hostname: str) -> list[int]:
+        return [self._servers.slot[uuid] for uuid in self._on_host.get(hostname, ())]
+
     def _upsert_server(self, row: ServerRow) -> bool:
-        slot = self._slot.get(row.uuid)
+        table = self._servers
+        slot = table.slot.get(row.uuid)
         if slot is None:
-            slot = self._add_slot(row)
-        elif self._servers[slot] == row:
+            slot = table.add(row)
+        elif table.row(slot) == row:
             return False
         else:
             self._leave_host(slot)
-            self._leave_project(self._servers[slot])
-            self._servers[slot] = row
-        self._unhashed.add(("server", row.uuid))
-        project = self._project_code.setdefault(row.project_id, len(self._projects))
-        if project == len(self._projects):
-            self._projects.append(row.project_id)
-        self._numbers[slot] = (
-            *row.demand, row.state, row.locked, project, row.created_at_s, row.in_flux,
-        )  # fmt: skip
+            self._leave_project(table.row(slot))
+            table.put(slot, row)
         host = self._host_slot.get(row.hostname, NO_HOST)
-        self._host[slot] = host
+        table.host[slot] = host
         if host != NO_HOST:
             self._used[host] += row.demand
         if row.hostname:
@@ -341,20 +325,9 @@ class ComputeModel:
             self._of_project.setdefault(row.project_id, set()).add(row.uuid)
         return True
 
-    def _add_slot(self, row: ServerRow) -> int:
-        slot = len(self._servers)
-        if slot == len(self._host):
-            self._host, self._numbers = grown(self._host), grown(self._numbers)
-            self._uuid = grown(self._uuid)
-        self._uuid[slot] = np.frombuffer(uuid_bytes(row.uuid), np.uint8)
-        self._slot[row.uuid] = slot
-        self._servers.append(row)
-        self._server_order = None
-        return slot
-
     def _leave_host(self, slot: int) -> None:
-        row = self._servers[slot]
-        host = self._host[slot]
+        row = self._servers.row(slot)
+        host = self._servers.host[slot]
         if host != NO_HOST:
             self._used[host] -= row.demand
         if row.hostname:
@@ -371,21 +344,12 @@ class ComputeModel:
                 del self._of_project[row.project_id]
 
     def _remove_server(self, uuid: str) -> bool:
-        slot = self._slot.get(uuid)
+        slot = self._servers.slot.get(uuid)
         if slot is None:
             return False
         self._leave_host(slot)
-        self._leave_project(self._servers[slot])
-        del self._slot[uuid]
-        self._unhashed.add(("server", uuid))
-        last = self._servers.pop()
-        if last.uuid != uuid:
-            end = len(self._servers)
-            self._servers[slot] = last
-            self._slot[last.uuid] = slot
-            for column in (self._uuid, self._host, self._numbers):
-                column[slot] = column[end]
-        self._server_order = None
+        self._leave_project(self._servers.row(slot))
+        self._servers.remove(slot)
         self._unhashed |= {("group", group) for group in self._groups.drop_member(uuid)}
         return True
 
@@ -409,14 +373,10 @@ class ComputeModel:
         names = sorted(self._hosts)
         position = np.full(len(self._used) + 1, NO_HOST, np.int32)  # the last entry is for NO_HOST
         position[[self._host_slot[name] for name in names]] = np.arange(len(names))
-        order = self._order()
         return snapshot_of(
             hosts=[self._hosts[name] for name in names],
-            servers=[self._servers[slot] for slot in order.tolist()],
-            uuids=self._uuid[order],
-            places=position[self._host[order]],
-            numbers=self._numbers[order],
-            projects=self._projects,
+            servers=self._servers,
+            places=position,
             epoch=self.epoch,
             revision=self.revision,
             taken_at=self.taken_at,
@@ -426,14 +386,3 @@ class ComputeModel:
             stale_reason=self.health.stale_reason,
             missing_hosts=self.health.missing_hosts,
         )
-
-    def _order(self) -> NDArray[np.intp]:
-        if self._server_order is None:
-            halves = self._uuid[: len(self._servers)].view(">u8")
-            self._server_order = np.lexsort((halves[:, 1], halves[:, 0]))
-        return self._server_order
-
-
-def _first_twice(servers: Iterable[ServerRow]) -> str:
-    seen: set[str] = set()
-    return next(row.uuid for row in servers if row.uuid in seen or seen.add(row.uuid))  # type: ignore[func-returns-value]

@@ -14,7 +14,7 @@ from datetime import UTC
 import orjson
 
 from trimtab.model.v1 import model_pb2
-from trimtab_common.domain.changes import ServerRow, SetAggregates, SetHealth, UpsertGroup
+from trimtab_common.domain.changes import HostRow, SetAggregates, SetHealth, UpsertGroup
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.errors import InvalidArgument
 from trimtab_common.domain.snapshot import ComputeSnapshot
@@ -23,15 +23,13 @@ from trimtab_common.wire.model_codec import (
     aggregate_row,
     group_message,
     group_row,
-    host_row,
-    state_of,
 )
+from trimtab_common.wire.server_columns import server_columns
 
 MAX_BYTES = 900_000
 _HOSTS_PER_CHUNK = 4_000
 _SERVERS_PER_CHUNK = 10_000
 _GROUPS_PER_CHUNK = 500
-_UUID_BYTES = 16
 
 
 def position_of(snapshot: ComputeSnapshot) -> model_pb2.Position:
@@ -137,26 +135,16 @@ class SnapshotReader:
 
     def _model(self) -> ComputeModel:
         zones = [*self.begin.zones, ""]  # index -1 is the last
-        hosts = [
-            host_row(model_pb2.Host(**dict(zip(_HOST_FIELDS, values, strict=True))))
-            for columns in self._hosts
-            for values in zip(
-                *(getattr(columns, name) for name in _HOST_FIELDS if name != "zone"),
-                [zones[index] for index in columns.zone],
-                strict=True,
-            )
-        ]
-        names = [row.hostname for row in hosts]
-        projects = list(self.begin.projects)
-        servers = [
-            row for columns in self._servers for row in _server_rows(columns, names, projects)
-        ]
-        return ComputeModel.from_rows(hosts, servers, epoch=self.begin.position.epoch)
+        hosts = [row for columns in self._hosts for row in _host_rows(columns, zones)]
+        servers = server_columns(
+            self._servers, [row.hostname for row in hosts], list(self.begin.projects)
+        )
+        return ComputeModel.from_columns(hosts, servers, epoch=self.begin.position.epoch)
 
 
 @contextmanager
 def _no_collections() -> Iterator[None]:
-    """A million new objects, none of them garbage: to walk them again and again would cost a quarter."""
+    """So many new objects, none of them garbage: to walk them again and again would cost a quarter."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -166,9 +154,33 @@ def _no_collections() -> Iterator[None]:
             gc.enable()
 
 
-_HOST_FIELDS = [
-    field.name for field in model_pb2.Host.DESCRIPTOR.fields if field.name != "zone"
-] + ["zone"]
+def _host_rows(columns: model_pb2.HostColumns, zones: list[str]) -> Iterator[HostRow]:
+    c = columns
+    for uuid, hostname, inventory, reserved, ratio, up, enabled, reason, zone, from_nova in zip(
+        c.uuid,
+        c.hostname,
+        zip(c.vcpus, c.memory_mib, c.disk_gib, strict=True),
+        zip(c.vcpus_reserved, c.memory_mib_reserved, c.disk_gib_reserved, strict=True),
+        zip(c.vcpu_ratio, c.memory_ratio, c.disk_ratio, strict=True),
+        c.up,
+        c.enabled,
+        c.disabled_reason,
+        c.zone,
+        c.capacity_from_nova,
+        strict=True,
+    ):
+        yield HostRow(
+            uuid=uuid,
+            hostname=hostname,
+            inventory=inventory,
+            reserved=reserved,
+            ratio=ratio,
+            up=up,
+            enabled=enabled,
+            disabled_reason=reason or None,
+            zone=zones[zone],
+            capacity_from_nova=from_nova,
+        )
 
 
 def _host_columns(snapshot: ComputeSnapshot, start: int, stop: int) -> model_pb2.HostColumns:
@@ -235,58 +247,3 @@ def _add_attributes(
             attributes[i - first].pinned_zone = pinned_zone
         if hostname := snapshot.server_missing_host.get(i):
             attributes[i - first].missing_hostname = hostname
-
-
-def _server_rows(
-    columns: model_pb2.ServerColumns, hosts: list[str], projects: list[str]
-) -> Iterator[ServerRow]:
-    raw = columns.uuid
-    if len(raw) != _UUID_BYTES * len(columns.name):
-        raise ValueError("16 bytes of uuid are needed for each server")
-    none, attributes = model_pb2.ServerAttributes(), columns.attributes
-    for i, (
-        name,
-        host,
-        vcpus,
-        memory_mib,
-        disk_gib,
-        state,
-        locked,
-        project,
-        created,
-        flux,
-    ) in enumerate(
-        zip(
-            columns.name,
-            columns.host,
-            columns.vcpus,
-            columns.memory_mib,
-            columns.disk_gib,
-            columns.state,
-            columns.locked,
-            columns.project,
-            columns.created_at_s,
-            columns.in_flux or [False] * len(columns.name),
-            strict=True,
-        )
-    ):
-        digits = raw[i * _UUID_BYTES : (i + 1) * _UUID_BYTES].hex()
-        more = attributes[i] if i in attributes else none  # noqa: SIM401, a map field's get() makes an entry
-        yield ServerRow(
-            uuid=f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}",
-            name=name,
-            hostname=hosts[host] if host >= 0 else more.missing_hostname,
-            demand=(vcpus, memory_mib, disk_gib),
-            state=state_of(state),
-            state_text=more.state_text,
-            locked=locked,
-            project_id=projects[project],
-            metadata=dict(more.metadata),
-            pinned_zone=more.pinned_zone,
-            extra_specs=orjson.loads(more.extra_specs_json) if more.extra_specs_json else {},
-            created_at_s=created,
-            scheduler_hints=(
-                orjson.loads(more.scheduler_hints_json) if more.scheduler_hints_json else {}
-            ),
-            in_flux=flux,
-        )
