@@ -65,6 +65,10 @@ class Content(Protocol):
         """Digest of the content."""
         ...
 
+    def digest_some(self, most: int) -> bool:
+        """A part of the work of `digest`; whether there is more to do."""
+        ...
+
 
 M = TypeVar("M", bound=Content)
 

@@ -14,6 +14,7 @@ from trimtab.model.v1 import model_pb2
 from trimtab_collector import counters
 from trimtab_collector.delta_log import Entry, Token
 from trimtab_collector.live_model import LiveContent
+from trimtab_common.domain.compute import DIGEST_AT_ONCE
 from trimtab_common.domain.errors import ResourceExhausted
 from trimtab_common.runtime import failpoints
 from trimtab_common.runtime.clock import Clock
@@ -45,6 +46,8 @@ async def watch(
         while clock.monotonic() < end_at:
             changed.clear()
             if reason:
+                while live.model.digest_some(DIGEST_AT_ONCE):  # noqa: ASYNC110, lets others run
+                    await asyncio.sleep(0)
                 at, lag = live.model.revision, 0
                 for message in snapshot_responses(live, live.messages(reason)):
                     yield message

@@ -27,6 +27,7 @@ from trimtab_common.domain.changes import (
     host_rows,
     server_rows,
 )
+from trimtab_common.domain.compute import DIGEST_AT_ONCE
 from trimtab_common.domain.errors import InvalidArgument, ResourceExhausted, StaleModel
 from trimtab_common.runtime.channels import open_channel
 from trimtab_common.runtime.clock import FakeClock, SystemClock
@@ -44,8 +45,9 @@ def a_host(number):
 
 
 def a_server(number, hostname="h1", **fields):
+    fields = {"name": f"vm{number}"} | fields
     key = str(uuid.UUID(int=number))
-    return ServerRow(uuid=key, name=f"vm{number}", hostname=hostname, demand=(1, 1, 1), **fields)
+    return ServerRow(uuid=key, hostname=hostname, demand=(1, 1, 1), **fields)
 
 
 def a_live_model(log=None, clock=None, *, built=True):
@@ -325,6 +327,38 @@ async def test_a_replica_follows_over_grpc_and_verifies_the_digest():
         await replica.wait_until(lambda model: model.n_servers == 1, 10)
         assert server_rows(replica.snapshot()) == server_rows(live.snapshot())
         assert (replica.epoch, replica.revision, seen) == ("e", live.model.revision, ["poll"])
+
+
+@pytest.mark.req("C-117")
+async def test_a_replica_whose_content_differs_takes_a_fresh_snapshot():
+    live = a_live_model()
+    publish(live, *(UpsertServer(a_server(number)) for number in range(6_000)))
+    async with a_collector(live) as address, following(address) as replica:
+        await replica.wait_ready(10)
+        replica.model.apply([UpsertServer(a_server(3, name="not so"))])
+        await replica.wait_until(
+            lambda model: model.find_server(a_server(3).uuid).name == "vm3", 20
+        )
+        assert replica.snapshots_taken == 2
+        assert replica.model.digest() == live.model.digest()
+
+
+async def test_the_first_digest_of_a_large_model_lets_others_run_meanwhile():
+    live = a_live_model()
+    publish(live, *(UpsertServer(a_server(number)) for number in range(3 * DIGEST_AT_ONCE)))
+    turns = 0
+
+    async def count_turns():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    async with aclosing(watch(live, None, QUICK, SystemClock())) as stream:
+        await anext(stream)
+    counting.cancel()
+    assert turns >= 2
 
 
 async def test_a_replica_knows_the_age_of_what_it_got():

@@ -38,6 +38,8 @@ from trimtab_common.domain.snapshot import NO_HOST, ComputeSnapshot
 
 _MASK = (1 << 128) - 1
 _FIRST_SIZE = 64
+DIGEST_AT_ONCE = 5_000
+"""Servers that `digest_some` may take while an event loop waits: about 20 ms."""
 
 
 class ComputeModel:

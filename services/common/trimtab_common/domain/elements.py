@@ -155,6 +155,10 @@ class ElementModel:
         """Hex digest of the content."""
         return f"{self._sum & _MASK:032x}"
 
+    def digest_some(self, most: int) -> bool:  # noqa: ARG002, as ComputeModel's
+        """False: each change brings its own part of the digest."""
+        return False
+
     def snapshot(self) -> ElementSnapshot:
         """The content now, immutable; the same object until something changes."""
         if self._cached is None:

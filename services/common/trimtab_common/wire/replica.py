@@ -20,7 +20,7 @@ import structlog
 
 from trimtab.model.v1 import model_pb2, model_pb2_grpc
 from trimtab_common.domain.changes import Change
-from trimtab_common.domain.compute import ComputeModel
+from trimtab_common.domain.compute import DIGEST_AT_ONCE, ComputeModel
 from trimtab_common.domain.elements import ElementChange, ElementModel, ElementSnapshot
 from trimtab_common.domain.errors import InvalidArgument, StaleModel
 from trimtab_common.domain.snapshot import ComputeSnapshot
@@ -212,7 +212,7 @@ class Replica(ABC, Generic[M]):
                 await self._notify()
             case "heartbeat" if self._model is not None:
                 self._age_s, self._age_at = message.heartbeat.age_s, self._clock.monotonic()
-                self._verify(self._model, message.heartbeat)
+                await self._verify(self._model, message.heartbeat)
             case _:
                 log.warning("ignored a message of the model stream", token=message.resume_token)
         return None
@@ -224,8 +224,12 @@ class Replica(ABC, Generic[M]):
             if self._on_delta is not None:
                 self._on_delta(delta)
 
-    def _verify(self, model: M, heartbeat: model_pb2.Heartbeat) -> None:
-        if heartbeat.position.revision == model.revision and heartbeat.digest != model.digest():
+    async def _verify(self, model: M, heartbeat: model_pb2.Heartbeat) -> None:
+        if heartbeat.position.revision != model.revision:
+            return
+        while model.digest_some(DIGEST_AT_ONCE):  # noqa: ASYNC110, lets others run; only this task changes it
+            await asyncio.sleep(0)
+        if heartbeat.digest != model.digest():
             raise _Diverged("the replica's content differs from collector's")
 
     async def _notify(self) -> None:
