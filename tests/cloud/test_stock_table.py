@@ -19,7 +19,8 @@ SCOPE = '- compute:\n  - availability_zones:\n    - name: "*"\n'
 @pytest.fixture(scope="module")
 def environment(system, clouds_yaml):
     del clouds_yaml
-    with own_region(system.url, f"stock-{system.ports.gateway}") as environment:
+    endpoints = {"infra-optim": system.url}
+    with own_region(endpoints, f"stock-{system.ports.gateway}") as environment:
         yield environment
 
 
