@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cloud_tests  # type: ignore[import-not-found]  # beside this file
 import tempest_surroundings  # type: ignore[import-not-found]  # same
@@ -210,15 +211,14 @@ def own_region(endpoints: Mapping[str, str], name: str) -> Iterator[Mapping[str,
         identity = cloud.identity
         assert isinstance(identity, _proxy.Proxy)  # noqa: S101, the cloud speaks v3
         services = {s.type: s.id for s in identity.services()}
-        region = identity.create_region(id=name, description="tests of Trimtab")
-        made = [
-            identity.create_endpoint(
-                service_id=services[kind], interface="public", url=url, region_id=region.id
-            )
-            for kind, url in endpoints.items()
-        ]
+        _remove_region(identity, name)  # one that a killed run has left
         auth = cloud.config.config["auth"]
         try:
+            identity.create_region(id=name, description="tests of Trimtab")
+            for kind, url in endpoints.items():
+                identity.create_endpoint(
+                    service_id=services[kind], interface="public", url=url, region_id=name
+                )
             yield {
                 "PATH": f"{HOME / 'bin'}{os.pathsep}{os.environ['PATH']}",
                 "OS_AUTH_URL": auth["auth_url"],
@@ -231,9 +231,13 @@ def own_region(endpoints: Mapping[str, str], name: str) -> Iterator[Mapping[str,
                 "OS_REGION_NAME": name,
             }
         finally:
-            for endpoint in made:
-                identity.delete_endpoint(endpoint)
-            identity.delete_region(region)
+            _remove_region(identity, name)
+
+
+def _remove_region(identity: Any, name: str) -> None:
+    for endpoint in identity.endpoints(region_id=name):
+        identity.delete_endpoint(endpoint)
+    identity.delete_region(name, ignore_missing=True)
 
 
 def run(
