@@ -25,10 +25,10 @@ class Tasks:
         Raises:
             ExceptionGroup: some work failed in a way that the fake does not intend.
         """
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        while running := list(self._running):  # what ends may start what waited for it
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
         failures = [f for f in self._failures if isinstance(f, Exception)]
         if failures:
             raise ExceptionGroup("background work of the fake cloud failed", failures)
