@@ -132,8 +132,12 @@ class Superseding:
         )
 
 
-async def supersede(store: Store, uuid: str, reason: str) -> int:
-    """1 when the plan is SUPERSEDED by this; 0 when it was started or deleted meanwhile."""
+async def supersede(store: Store, uuid: str, reason: str | None = None) -> int:
+    """1 when the plan is SUPERSEDED by this; 0 when it was started or deleted meanwhile.
+
+    Without a reason its message stays as it is.
+    """
+    columns: dict[str, Any] = {} if reason is None else {"status_message": reason}
     try:
         await store.transact(
             lambda session: session.action_plans.transition(
@@ -141,7 +145,7 @@ async def supersede(store: Store, uuid: str, reason: str) -> int:
                 to=PlanState.SUPERSEDED,
                 actor=Actor.DECISION,
                 source=PlanState.RECOMMENDED,
-                status_message=reason,
+                **columns,
             )
         )
     except Conflict:

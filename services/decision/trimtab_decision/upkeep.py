@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import structlog
 
-from trimtab_common.domain.errors import Conflict
-from trimtab_common.domain.lifecycle import Actor, PlanState
+from trimtab_common.domain.lifecycle import PlanState
 from trimtab_common.runtime.clock import Clock
 from trimtab_common.store import Query, Store
 from trimtab_decision.settings import DecisionSettings
+from trimtab_decision.superseding import supersede
 
 log = structlog.get_logger(__name__)
 
@@ -32,25 +32,9 @@ async def expire_plans(store: Store, *, settings: DecisionSettings, clock: Clock
         async with store.read() as session:
             plans = await session.action_plans.list(query)
         for plan in plans:
-            expired += await _expire(store, plan.uuid)
+            expired += await supersede(store, plan.uuid)
         if len(plans) < _PAGE:
             return expired
-
-
-async def _expire(store: Store, uuid: str) -> int:
-    try:
-        await store.transact(
-            lambda session: session.action_plans.transition(
-                uuid,
-                to=PlanState.SUPERSEDED,
-                actor=Actor.DECISION,
-                source=PlanState.RECOMMENDED,
-            )
-        )
-    except Conflict:
-        return 0  # started or deleted meanwhile
-    log.info("action plan expired", plan=uuid)
-    return 1
 
 
 async def remove_leftovers(store: Store, *, clock: Clock) -> None:
