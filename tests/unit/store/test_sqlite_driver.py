@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,14 @@ async def test_what_is_not_committed_is_undone_and_the_error_says_why(engine):
             await connection.execute(sa.insert(ROWS), {"name": "a"})
     async with engine.connect() as connection:
         assert (await connection.execute(sa.select(ROWS))).all() == []
+
+
+async def test_a_connection_that_is_stopped_while_it_closes_ends(engine):
+    async with engine.connect() as connection:
+        raw = (await connection.get_raw_connection()).driver_connection
+        closing = asyncio.create_task(raw.close())
+        await asyncio.sleep(0)  # what closes it waits for the thread
+        raw.stop()  # as SQLAlchemy does when the task that closes is cancelled
+        await asyncio.wait_for(closing, 5)
+        raw._thread.join(5)
+        assert not raw._thread.is_alive()

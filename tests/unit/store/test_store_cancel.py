@@ -24,3 +24,25 @@ async def test_the_store_can_be_written_after_a_writer_was_cancelled(tmp_path: P
         await asyncio.gather(*writers, return_exceptions=True)
         await asyncio.wait_for(store.transact(beat), 10)
     await store.close()
+
+
+async def test_a_store_that_closes_waits_for_what_is_still_undone(tmp_path: Path):
+    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/trimtab.db", migrate=True)
+    begun, told = asyncio.Event(), []
+
+    async def slow_to_end() -> None:
+        async with store.write() as session:
+            try:
+                await session.services.beat("watcher-applier", "node-1")
+                begun.set()
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.05)
+                told.append("ended")
+
+    writer = asyncio.create_task(slow_to_end())
+    await begun.wait()
+    writer.cancel()
+    await store.close()
+    assert told == ["ended"]
+    await asyncio.gather(writer, return_exceptions=True)

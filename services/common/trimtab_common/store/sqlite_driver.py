@@ -7,8 +7,10 @@ costs more CPU than most of our statements; here all four are one.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import aiosqlite
@@ -19,6 +21,29 @@ from sqlalchemy.dialects.sqlite.aiosqlite import (
 )
 
 Rows = Sequence[Any]
+
+
+class _Connection(aiosqlite.Connection):
+    """Its thread ends once, and nobody waits for a second end.
+
+    When a task is cancelled while SQLAlchemy closes its connection, both the closing and the cancelled
+    task stop the thread. Whoever came second waited for ever, and with it the process that had to end.
+    """
+
+    _is_stopping = False
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """Closes the connection after what waits already, and ends the thread."""
+        if self._is_stopping:
+            return None
+        self._is_stopping = True
+        return super().stop()
+
+
+def _connection(database: str, **options: Any) -> _Connection:
+    made = _Connection(partial(sqlite3.connect, database, **options), iter_chunk_size=64)
+    made._thread.daemon = True  # noqa: SLF001, as SQLAlchemy does: no exit waits for it
+    return made
 
 
 class _Cursor:
@@ -96,5 +121,5 @@ class OneTripDriver(AsyncAdapt_aiosqlite_dbapi):
 
     def connect(self, *arguments: Any, **options: Any) -> AsyncAdapt_aiosqlite_connection:
         """A connection whose statements take one trip each."""
-        made = super().connect(*arguments, **options)
+        made = super().connect(*arguments, **options, async_creator_fn=_connection)
         return _AdaptedConnection(self, made.driver_connection)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import sqlalchemy.exc as sa_exc
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import QueuePool
 
 from trimtab_common.domain.errors import FailedPrecondition, TrimtabError
 from trimtab_common.domain.lifecycle import Actor, PlanState
@@ -28,6 +29,9 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 SCHEMA_REVISION = "0002"
 """The newest migration; a constant, because finding it would import alembic at every start."""
+CLOSE_S = 2.0
+"""An undoing takes milliseconds; what is still at work then has to go."""
+CLOSE_POLL_S = 0.005
 
 
 class Store:
@@ -135,8 +139,19 @@ class Store:
         return await sweeps.delete_actions(self, plan_id)
 
     async def close(self) -> None:
-        """Closes all connections."""
+        """Closes all connections; first waits for tasks that are cancelled and still undo their work.
+
+        A connection in use would be nobody's after the pool is gone, and end with a warning or not at all.
+        """
+        for _ in range(int(CLOSE_S / CLOSE_POLL_S)):  # the pool tells nobody, so it is asked
+            if not self._in_use():
+                break
+            await asyncio.sleep(CLOSE_POLL_S)
         await self._engine.dispose()
+
+    def _in_use(self) -> int:
+        pool = self._engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
 
     @asynccontextmanager
     async def _begun(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
