@@ -38,6 +38,14 @@ refresh_interval = 0
 """
 
 
+def compute_info(system):
+    """What ListModels says of the compute model."""
+    with grpc.insecure_channel(system.ports.address("collector")) as channel:
+        stub = model_pb2_grpc.ModelServiceStub(channel)
+        models = stub.ListModels(model_pb2.ListModelsRequest(), timeout=10).models
+    return next(model for model in models if model.kind == "compute")
+
+
 @pytest.fixture(scope="module")
 def relays():
     with ExitStack() as stack:
@@ -69,22 +77,13 @@ def system(cloud, clouds_yaml, relays, rabbitmq_url, tmp_path, monkeypatch):
         def start():
             with monkeypatch.context() as environment:
                 environment.setenv("OS_CLIENT_CONFIG_FILE", str(file))
-                return stack.enter_context(running(spec, say=lambda _line: None))
+                started = stack.enter_context(running(spec, say=lambda _line: None))
+            eventually(
+                lambda: compute_info(started).HasField("synced_at"), "the model was built", 90, 0.2
+            )
+            return started
 
         yield start
-
-
-@pytest.fixture
-def info():
-    """What ListModels says of the compute model."""
-
-    def ask(system):
-        with grpc.insecure_channel(system.ports.address("collector")) as channel:
-            stub = model_pb2_grpc.ModelServiceStub(channel)
-            models = stub.ListModels(model_pb2.ListModelsRequest(), timeout=10).models
-        return next(model for model in models if model.kind == "compute")
-
-    return ask
 
 
 @pytest.fixture
@@ -170,7 +169,7 @@ def test_while_placement_fails_later_what_is_known_of_capacities_stays(
 
 @pytest.mark.req("C-009", "C-117")
 def test_while_nova_says_503_for_a_minute_the_stream_stays_up_and_the_model_says_stale(
-    cloud, relays, system, info, note, rabbitmq_url
+    cloud, relays, system, note, rabbitmq_url
 ):
     cloud.enable_all()
     started = system()
@@ -182,9 +181,9 @@ def test_while_nova_says_503_for_a_minute_the_stream_stays_up_and_the_model_says
         snapshots = dict(subscriber.snapshots)
         with relays["nova"].saying_503():
             began = time.monotonic()
-            eventually(lambda: info(started).stale_reason, "the model is stale", 90, 0.5)
+            eventually(lambda: compute_info(started).stale_reason, "the model is stale", 90, 0.5)
             note("called stale after s", round(time.monotonic() - began, 1))
-            reason = info(started).stale_reason
+            reason = compute_info(started).stale_reason
             note("why", reason)
             assert "503" in reason
             cloud.act(server.uuid, pause=None)  # by a way of its own: Nova works, for others
@@ -199,9 +198,11 @@ def test_while_nova_says_503_for_a_minute_the_stream_stays_up_and_the_model_says
             failed = counted(started, "trimtab_model_failed_reads_total") - before
             note("reads that failed, by the counter", failed)
             assert failed >= 2
-            assert info(started).stale_reason
+            assert compute_info(started).stale_reason
         over = time.monotonic()
-        eventually(lambda: not info(started).stale_reason, "the model is good again", 60, 0.2)
+        eventually(
+            lambda: not compute_info(started).stale_reason, "the model is good again", 60, 0.2
+        )
         note("good again after s", round(time.monotonic() - over, 1))
         comparison.await_equal(30)
         assert dict(subscriber.snapshots) == snapshots, "the stream was broken"

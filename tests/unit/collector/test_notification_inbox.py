@@ -265,6 +265,30 @@ async def test_a_read_does_not_undo_what_an_event_said_meanwhile(what):
     assert (cloud.full_reads, cloud.polls) == ((2, 0) if what == "full" else (1, 1))
 
 
+@pytest.mark.req("C-008", "C-032")
+async def test_sizes_that_a_poll_brought_beside_an_event_of_the_host_are_read_again():
+    cloud = FakeCloud([a_host("a", capacity_from_nova=True), a_host("b")], [])
+    rig = Rig(cloud)
+    await rig.during_a_step()
+    cloud.hosts = [a_host("a", inventory=(16, 2048, 200)), a_host("b")]  # Placement answers again
+    await rig.during_a_step(service_event("service.update", "a", disabled=True, timestamp=at(5)))
+    assert rig.model.find_host("a").capacity_from_nova  # what the poll said of it is older
+    assert rig.wanted() == ([], ["a"])
+    rig.inbox.wanted.add((), ["a"])
+    cloud.began.clear()
+    cloud.go.clear()
+    again = asyncio.create_task(rig.rereads.step())
+    await cloud.began.wait()
+    rig.receive(service_event("service.update", "a", disabled=False, timestamp=at(6)))
+    cloud.go.set()
+    await again
+    assert rig.wanted() == ([], ["a"])  # and again, until no event comes between
+    rig.inbox.wanted.add((), ["a"])
+    await rig.rereads.step()
+    assert rig.model.find_host("a") == a_host("a", inventory=(16, 2048, 200))
+    assert rig.wanted() == ([], [])
+
+
 async def test_events_from_before_a_full_read_are_dropped_after_it():
     rig = Rig(FakeCloud([a_host("a")], [a_server(state=ServerState.STOPPED)]), built=False)
     await rig.during_a_step()

@@ -66,7 +66,8 @@ class Loader:
             loaded.hosts = before | missing  # events of these hosts count from now on
             try:
                 with self._inbox.reading() as reading:
-                    changes = reading.untouched(await self._source.read_hosts(model, missing))
+                    read = await self._source.read_hosts(model, missing)
+                    changes = self._inbox.current(reading, read)
             except BaseException:
                 loaded.hosts = before
                 raise

@@ -183,7 +183,7 @@ class ComputeSync:
                 self._since,
                 thorough=rare or self._polls % self._settings.thorough_every == 0,
             )
-            changes = reading.untouched(read.changes)
+            changes = self._inbox.current(reading, read.changes)
         self._inbox.listed(changes)
         if model.health.stale_reason:
             health = model.health

@@ -39,6 +39,11 @@ class Reading:
         """The changes of a poll or re-read that no event of meanwhile outdates."""
         return [change for change in changes if self._key_of(change) not in self._touched]
 
+    def outdated(self, changes: Iterable[Any]) -> set[str]:
+        """The keys of the other changes."""
+        keys = {self._key_of(change) for change in changes}
+        return {key for key in keys if key is not None and key in self._touched}
+
     def replayed(self, read: FullRead) -> tuple[FullRead, list[Outcome]]:
         """A full read as it would be had it ended now, and what came of each event.
 

@@ -149,6 +149,16 @@ class Inbox:
         finally:
             self._readings.discard(reading)
 
+    def current(self, reading: Reading, changes: Sequence[Any]) -> list[Any]:
+        """The changes of a poll or re-read that no event of meanwhile outdates.
+
+        An event of a host tells only a part of it: those that are left out are read again, or sizes that the poll
+        brought would be lost.
+        """
+        outdated = reading.outdated(changes)
+        self.wanted.add((), [key.removeprefix(HOST) for key in outdated if key.startswith(HOST)])
+        return reading.untouched(changes)
+
     def replay(self, reading: Reading, read: FullRead) -> FullRead:
         """A full read with the events since its beginning replayed on it."""
         changed, outcomes = reading.replayed(read)

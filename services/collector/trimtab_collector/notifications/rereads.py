@@ -75,7 +75,7 @@ class Rereads:
         try:
             with self._inbox.reading() as reading:
                 changes = await self._source.read_elements(model, servers=servers, hosts=hosts)
-                changes = reading.untouched(changes)
+                changes = self._inbox.current(reading, changes)
                 self._live.publish([Delta(changes=changes, cause="reread")])
                 self._inbox.listed(changes)
         except TrimtabError as error:
