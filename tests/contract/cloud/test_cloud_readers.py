@@ -106,7 +106,8 @@ async def test_a_deleted_server_is_among_what_changed(nova, conn, active, eventu
     since = datetime.now(UTC) - timedelta(seconds=60)
     conn.compute.delete_server(active.id)
     eventually(lambda: conn.compute.get(f"/servers/{active.id}").status_code == 404)
-    assert (await all_servers(nova, since))[active.id].vm_state == "deleted"
+    record = (await all_servers(nova, since))[active.id]
+    assert (record.vm_state, record.terminated) == ("deleted", True)
     assert active.id not in await all_servers(nova)
 
 

@@ -344,11 +344,15 @@ async def test_an_api_that_is_too_old_is_refused():
 
 
 @pytest.mark.req("C-034")
-@pytest.mark.parametrize("state", ["deleted", "soft-delete"])
-async def test_what_a_whole_list_leaves_out_is_removed_by_changes_and_by_a_reread(state):
+@pytest.mark.parametrize(
+    ("state", "terminated"), [("deleted", True), ("soft-delete", False), ("error", True)]
+)
+async def test_what_a_whole_list_leaves_out_is_removed_by_changes_and_by_a_reread(
+    state, terminated
+):
     reader, nova, _ = a_reader()
     model = ComputeModel.from_rows([], (await reader.read_all(ComputeModel())).servers)
-    gone = nova.server_list[0] = a_server(1, host="h1", vm_state=state)
+    gone = nova.server_list[0] = a_server(1, host="h1", vm_state=state, terminated=terminated)
     read = await reader.read_changes(model, NOW, thorough=False)
     assert RemoveServer(gone.uuid) in read.changes
     assert await reader.read_elements(model, servers=[gone.uuid], hosts=[]) == [

@@ -121,6 +121,16 @@ def test_extended_samples_that_say_something_are_applied_too(reference):
     assert desk.wanted() == ([SERVER], [])
 
 
+@pytest.mark.req("C-057")
+def test_a_word_of_a_server_that_was_deleted_brings_it_not_back():
+    """Seen on a real Nova: a nova-compute that was killed in a deletion says "error" minutes later."""
+    late = instance_event("instance.update", state="error", timestamp="2026-01-01 00:05:00")
+    late["payload"]["nova_object.data"]["terminated_at"] = "2026-01-01T00:01:00Z"
+    desk = Desk(a_host("a"))
+    desk.receive(late)
+    assert desk.server() is None
+
+
 # -- a captured story ---------------------------------------------------------------------------
 
 

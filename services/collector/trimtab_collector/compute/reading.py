@@ -168,7 +168,7 @@ class ComputeReader:
         changes += await self._hosts.changes(admitted, model)
         for page in pages:
             for record in page.servers:
-                if record.vm_state in GONE:
+                if is_gone(record):
                     changes.append(RemoveServer(record.uuid))
                 elif (row := self._server(record, model)) is not None:
                     changes.append(UpsertServer(row))
@@ -204,7 +204,7 @@ class ComputeReader:
             record = await self._nova.server(uuid)
         except NotFound:
             return [RemoveServer(uuid)]
-        if record.vm_state in GONE:
+        if is_gone(record):
             return [RemoveServer(uuid)]
         row = self._server(record, model)
         if row is not None:
@@ -265,7 +265,7 @@ class ComputeReader:
     def _server(self, record: ServerRecord, model: ComputeModel) -> ServerRow | None:
         if not record.complete:
             return model.find_server(record.uuid)  # its cell is away: what is known still holds
-        if record.vm_state in GONE or not self.loaded.admits(record.host):
+        if is_gone(record) or not self.loaded.admits(record.host):
             return None
         try:
             return server_row(record, extended=self._extended)
@@ -285,6 +285,11 @@ class ComputeReader:
 
     def _health(self, missing: tuple[str, ...]) -> SetHealth:
         return SetHealth(partial=bool(missing) or self._cells_away, missing_hosts=missing)
+
+
+def is_gone(record: ServerRecord) -> bool:
+    """Whether Nova lists it no longer, unless asked for what changed."""
+    return record.terminated or record.vm_state in GONE
 
 
 def _group_changes(groups: Sequence[ServerGroup], model: ComputeModel) -> list[Change]:

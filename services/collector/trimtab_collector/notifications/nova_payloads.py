@@ -65,8 +65,8 @@ def server_row(data: Data, known: ServerRow | None, *, extended: bool) -> Server
     a read of the cloud (C-033).
     """
     state_text = text(data, "state")
-    if state_text in _GONE:
-        return None
+    if state_text in _GONE or data.get("terminated_at"):
+        return None  # a nova-compute that comes back late can write another state over "deleted"
     flavor = fields_of(data.get("flavor"), "flavor")
     metadata = texts(data.get("metadata"), "metadata")
     root_gib = number(flavor, "root_gb") if data.get("image_uuid") else 0

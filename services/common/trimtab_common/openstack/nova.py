@@ -68,13 +68,15 @@ class ServerRecord:
     """A server. `complete` False: its cell does not answer and Nova knows little (2.69).
 
     root_gib is the flavor's, whether the server boots from an image or from a volume;
-    host "" when it is on none; task_state None when idle.
+    host "" when it is on none; task_state None when idle. terminated: Nova has deleted it, whatever
+    its state says: a nova-compute that comes back late can write "error" over "deleted".
     """
 
     uuid: str
     complete: bool
     name: str = ""
     vm_state: str = ""
+    terminated: bool = False
     task_state: str | None = None
     host: str = ""
     vcpus: int = 0
@@ -325,6 +327,7 @@ def _server(item: Mapping[str, Any]) -> ServerRecord:
         complete=True,
         name=item.get("name") or "",
         vm_state=item.get("OS-EXT-STS:vm_state") or "",
+        terminated=bool(item.get("OS-SRV-USG:terminated_at")),
         task_state=item.get("OS-EXT-STS:task_state"),
         host=item.get("OS-EXT-SRV-ATTR:host") or "",
         vcpus=int(flavor["vcpus"]),
