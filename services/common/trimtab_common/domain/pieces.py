@@ -61,7 +61,6 @@ class Pieces(Generic[T]):
         value = self._owned(number).pop()
         if not self._pieces[number]:
             del self._pieces[number]
-            self._own.discard(number)
         self._length -= 1
         return value
 
