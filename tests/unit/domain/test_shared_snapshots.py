@@ -25,6 +25,7 @@ from trimtab_common.domain.changes import (
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.pieces import REST, SHIFT, SIZE, Pieces
+from trimtab_common.domain.scope import scoped
 from trimtab_common.domain.server_texts import within
 from trimtab_common.wire.saved_model import model_messages, model_of
 
@@ -166,6 +167,22 @@ def test_shared_columns_read_like_a_tuple_and_dictionaries(as_columns):
         part = range(100, 300)
         assert list(within(found, part)) == [*within(wanted, part)]
         assert list(within(found, part)) == [(i, wanted[i]) for i in part if i in wanted]
+
+
+@pytest.mark.parametrize("as_columns", [False, True])
+def test_a_scope_cuts_shared_columns_as_it_cuts_a_tuple_and_dictionaries(as_columns):
+    shared = a_model(random.Random(5), as_columns=as_columns).snapshot()
+    unshared = dataclasses.replace(
+        shared,
+        server_name=tuple(shared.server_name),
+        **{column: dict(getattr(shared, column)) for column in SPARSE},
+    )
+    scope = [{"compute": [{"exclude": [{"compute_nodes": [{"name": "a"}]}]}]}]
+    found, wanted = scoped(shared, scope).snapshot, scoped(unshared, scope).snapshot
+    assert 0 < found.n_servers < shared.n_servers
+    assert plain(found) == plain(wanted)
+    for column in SPARSE:
+        assert len(getattr(found, column)) == len(getattr(wanted, column))
 
 
 def test_what_is_empty_is_left_out_of_a_part():

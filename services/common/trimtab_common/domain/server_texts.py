@@ -65,6 +65,10 @@ class ServerNames(Sequence[str]):
         for start in range(0, len(self._order), _AT_ONCE):
             yield from self[start : start + _AT_ONCE]
 
+    def taken(self, servers: NDArray[np.intp]) -> ServerNames:
+        """Those of these servers, in this order."""
+        return ServerNames(self._texts, self._order[servers])
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, tuple | ServerNames):
             return NotImplemented
@@ -131,6 +135,10 @@ class ServerAttribute(Mapping[int, V]):
     def pairs(self) -> Iterator[tuple[int, V]]:
         """All of them."""
         return self.within(range(len(self._here)))
+
+    def taken(self, servers: NDArray[np.intp]) -> ServerAttribute[V]:
+        """Those of these servers, by their index among these."""
+        return ServerAttribute(self._name, self._texts, self._order[servers], self._here[servers])
 
     def __repr__(self) -> str:
         return repr(dict(self))
