@@ -15,6 +15,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from trimtab_common.domain.server_texts import ServerNames
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_decision.execution import Execution
 
@@ -67,7 +68,7 @@ def pack(value: Any) -> Iterator[Message]:
         case np.ndarray() if value.dtype.hasobject is False:
             yield _dump(("array", value.dtype.str, value.shape))
             yield np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
-        case tuple() if len(value) > SLICE:
+        case tuple() | ServerNames() if len(value) > SLICE:
             yield _dump(("tuple", len(value)))
             yield from map(_dump, _slices(value))
         case Mapping() if len(value) > SLICE:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 from decision_world import snapshot
 
+from trimtab_common.domain.changes import ServerRow
+from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.elements import Upsert
 from trimtab_common.domain.snapshot import MetricsTable
 from trimtab_common.domain.storage import VolumeRow, storage_model
@@ -84,6 +87,8 @@ def test_a_question_arrives_with_model_and_metrics():
     np.testing.assert_array_equal(arrived.metrics.host["host_cpu_usage"], [1.0, np.nan])
     for field in dataclasses.fields(model):
         before, after = getattr(model, field.name), getattr(arrived.compute, field.name)
+        if isinstance(before, Mapping):
+            assert after == before
         np.testing.assert_array_equal(after, before, err_msg=field.name)
 
 
@@ -95,6 +100,28 @@ def test_a_question_without_a_model_arrives_without_one():
 def test_no_message_holds_more_than_a_slice():
     names = tuple(f"server-{n}" for n in range(100_000))
     assert max(len(message) for message in parcel.pack(names)) < 20_000
+
+
+def test_names_and_attributes_that_a_snapshot_shares_with_its_model_arrive_in_slices_too():
+    rows = [
+        ServerRow(
+            uuid=f"00000000-0000-4000-8000-{n:012}",
+            name=f"server-{n}",
+            hostname="",
+            demand=(1, 1, 1),
+            metadata={"n": str(n)},
+        )
+        for n in range(4 * parcel.SLICE)
+    ]
+    shared = ComputeModel.from_rows([], rows).snapshot()
+    for column, wanted in (
+        (shared.server_name, tuple(row.name for row in rows)),
+        (shared.server_metadata, {n: row.metadata for n, row in enumerate(rows)}),
+    ):
+        assert max(len(message) for message in parcel.pack(column)) < 20_000
+        waiting, receive = sent(parcel.pack(column))
+        assert parcel.unpack(receive) == wanted
+        assert waiting == []
 
 
 @pytest.mark.parametrize("length", [0, 3, parcel.SLICE, 2 * parcel.SLICE + 7])

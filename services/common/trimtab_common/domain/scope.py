@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab_common.domain.errors import InvalidArgument
+from trimtab_common.domain.server_texts import ServerAttribute, ServerNames
 from trimtab_common.domain.snapshot import NO_HOST, ComputeSnapshot, MetricsTable
 
 WILDCARD = "*"
@@ -330,6 +331,8 @@ def _select(column: Any, chosen: NDArray[np.intp], place: NDArray[np.int64]) -> 
     """
     if isinstance(column, np.ndarray):
         return column[chosen] if len(column) else column
+    if isinstance(column, ServerNames | ServerAttribute):
+        return column.taken(chosen)
     if isinstance(column, Mapping):
         return {new: value for old, value in column.items() if (new := int(place[old])) >= 0}
     return tuple([column[i] for i in chosen.tolist()])

@@ -3,6 +3,7 @@
 A snapshot of 200,000 servers comes over the wire as columns and stays so: a row becomes an object
 when somebody looks at it or changes it. A removed server's slot is filled with the last one, which
 has a row from then on: a server without one is in the slot of its index in the columns that came.
+What is no number, names and what few servers have, is in rows and columns that came, nowhere else.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab_common.domain.changes import ServerRow, hash_plain_server, hash_server, uuid_bytes
-from trimtab_common.domain.columns import grown
+from trimtab_common.domain.columns import frozen, grown
 from trimtab_common.domain.compute_terms import ServerState
 from trimtab_common.domain.errors import InvalidArgument
+from trimtab_common.domain.pieces import Pieces
+from trimtab_common.domain.server_texts import ServerTexts
 from trimtab_common.domain.snapshot import NO_HOST
 
 _FIRST_SIZE = 64
@@ -87,6 +90,18 @@ def _attributes_of(row: ServerRow) -> Attributes | None:
     return None
 
 
+def _marks(more: Attributes | ServerRow) -> int:
+    """Which attributes there are: bit n for the n-th of `Attributes`."""
+    marks = 1 if more.metadata else 0
+    if more.state_text:
+        marks |= 2
+    if more.pinned_zone:
+        marks |= 4
+    if more.extra_specs:
+        marks |= 8
+    return marks | 16 if more.scheduler_hints else marks
+
+
 def columns_of(rows: Sequence[ServerRow]) -> ServerColumns:
     """The columns of rows."""
     code: dict[str, int] = {}
@@ -116,19 +131,21 @@ def columns_of(rows: Sequence[ServerRow]) -> ServerColumns:
 
 
 class ServerTable:
-    """Servers by slot; `slot` finds one by uuid. host: [slots] slot of its host or NO_HOST."""
+    """Servers by slot; `slot` finds one by uuid.
+
+    host: [slots] slot of its host or NO_HOST. marks: [slots] bit n: it has the n-th of `Attributes`.
+    """
 
     def __init__(self) -> None:
         self.slot: dict[str, int] = {}
         self.host = np.full(_FIRST_SIZE, NO_HOST, np.int32)
         self.numbers = np.zeros((_FIRST_SIZE, 8), np.int64)
-        self.names: list[str] = []
+        self.marks = np.zeros(_FIRST_SIZE, np.uint8)
         self.projects: list[str] = []
-        self.attributes: dict[int, Attributes] = {}
         self._project_code: dict[str, int] = {}
         self._uuid = np.zeros((_FIRST_SIZE, 16), np.uint8)
         self._uuids: list[str] = []
-        self._rows: list[ServerRow | None] = []
+        self._rows: Pieces[ServerRow | None] = Pieces()
         self._came = columns_of([])
         self._order: NDArray[np.intp] | None = None
         self._hashes: list[int] = []
@@ -140,18 +157,18 @@ class ServerTable:
 
     def fill(self, columns: ServerColumns, rows: Sequence[ServerRow] = ()) -> None:
         """Takes the first servers; rows: the same as objects, if there are any. InvalidArgument."""
-        count = len(columns.names)
+        count, more = len(columns.names), columns.attributes
         self.slot = dict(zip(columns.uuids, range(count), strict=True))
         if len(self.slot) != count:
             raise InvalidArgument(f"Server {_first_twice(columns.uuids)} comes twice.")
         size = max(_FIRST_SIZE, count)
         self._uuid, self.numbers = np.zeros((size, 16), np.uint8), np.zeros((size, 8), np.int64)
-        self.host = np.full(size, NO_HOST, np.int32)
+        self.host, self.marks = np.full(size, NO_HOST, np.int32), np.zeros(size, np.uint8)
+        self.marks[list(more)] = [_marks(attributes) for attributes in more.values()]
         self._uuid[:count], self.numbers[:count] = columns.uuid, columns.numbers
-        self.names, self._uuids = list(columns.names), list(columns.uuids)
-        self.projects, self.attributes = list(columns.projects), dict(columns.attributes)
+        self.projects, self._uuids = list(columns.projects), list(columns.uuids)
         self._project_code = {project: code for code, project in enumerate(self.projects)}
-        self._rows = list(rows) or [None] * count
+        self._rows = Pieces(rows or [None] * count)
         self._came = columns_of([]) if rows else columns
         self._hashes, self._unhashed = [0] * count, set(range(count))
 
@@ -161,7 +178,8 @@ class ServerTable:
         """The server in this slot."""
         row = self._rows[slot]
         if row is None:
-            row = self._rows[slot] = self._came.row(slot)
+            row = self._came.row(slot)
+            self._rows.put_equal(slot, row)
         return row
 
     def hostname(self, slot: int) -> str:
@@ -174,15 +192,19 @@ class ServerTable:
         return map(self.row, range(len(self._rows)))
 
     def by_uuid(self) -> NDArray[np.intp]:
-        """The slots in the order of the servers' uuids."""
+        """The slots in the order of the servers' uuids; read-only, another one after a change of it."""
         if self._order is None:
             halves = self._uuid[: len(self._rows)].view(">u8").astype(np.uint64)
             order = np.argsort(halves[:, 0])
             first = halves[order, 0]
             if (first[1:] == first[:-1]).any():
                 order = np.lexsort((halves[:, 1], halves[:, 0]))
-            self._order = order
+            self._order = frozen(order)
         return self._order
+
+    def texts(self) -> ServerTexts:
+        """Names and attributes now, whatever changes later."""
+        return ServerTexts(self._rows.lend(), self._came)
 
     def uuid_bytes(self, slots: NDArray[np.intp]) -> NDArray[np.uint8]:
         """[n, 16] of the servers in these slots."""
@@ -196,12 +218,11 @@ class ServerTable:
         slot = len(self._rows)
         if slot == len(self.host):
             self.host, self.numbers = grown(self.host), grown(self.numbers)
-            self._uuid = grown(self._uuid)
+            self._uuid, self.marks = grown(self._uuid), grown(self.marks)
         self._uuid[slot] = raw
         self.slot[row.uuid] = slot
-        self._rows.append(None)
+        self._rows.append(row)
         self._uuids.append(row.uuid)
-        self.names.append(row.name)
         self._hashes.append(0)
         self._order = None
         self.put(slot, row)
@@ -215,13 +236,8 @@ class ServerTable:
         self.numbers[slot] = (
             *row.demand, row.state, row.locked, project, row.created_at_s, row.in_flux,
         )  # fmt: skip
+        self.marks[slot] = _marks(row)
         self._rows[slot] = row
-        self.names[slot] = row.name
-        more = _attributes_of(row)
-        if more is not None:
-            self.attributes[slot] = more
-        else:
-            self.attributes.pop(slot, None)
         self._unhashed.add(slot)
 
     def remove(self, slot: int) -> None:
@@ -232,19 +248,16 @@ class ServerTable:
         self._sum -= self._hashes[slot]
         if slot != end:
             self.slot[self._uuids[end]] = slot
-            for column in (self._uuid, self.host, self.numbers):
+            for column in (self._uuid, self.host, self.numbers, self.marks):
                 column[slot] = column[end]
             self._rows[slot], self._uuids[slot] = moved, self._uuids[end]
-            self.names[slot], self._hashes[slot] = self.names[end], self._hashes[end]
+            self._hashes[slot] = self._hashes[end]
             self._unhashed.discard(slot)
             if end in self._unhashed:
                 self._unhashed.add(slot)
-            self.attributes.pop(slot, None)
-            if end in self.attributes:
-                self.attributes[slot] = self.attributes[end]
-        del self._rows[end], self._uuids[end], self.names[end], self._hashes[end]
+        self._rows.pop()
+        del self._uuids[end], self._hashes[end]
         self._unhashed.discard(end)
-        self.attributes.pop(end, None)
         self._order = None
 
     # -- digest ---------------------------------------------------------------------------------
@@ -268,18 +281,19 @@ class ServerTable:
         return self._sum
 
     def _hashed(self, slots: list[int]) -> Iterator[int]:
-        plain = [slot for slot in slots if self._rows[slot] is None and slot not in self.attributes]
+        came = self._came
+        plain = [slot for slot in slots if self._rows[slot] is None and slot not in came.attributes]
         numbers = iter(self.numbers[plain].tolist())
         for slot in slots:
             row = self._rows[slot]
-            if row is not None or slot in self.attributes:
-                yield hash_server(row or self._came.row(slot))
+            if row is not None or slot in came.attributes:
+                yield hash_server(row or came.row(slot))
                 continue
             vcpus, memory, disk, state, locked, project, created, in_flux = next(numbers)
             yield hash_plain_server(
                 uuid=self._uuids[slot],
-                name=self.names[slot],
-                hostname=self._came.hostnames[slot],
+                name=came.names[slot],
+                hostname=came.hostnames[slot],
                 demand=(vcpus, memory, disk),
                 state=state,
                 locked=bool(locked),

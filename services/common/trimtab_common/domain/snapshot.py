@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid as uuid_module
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -43,6 +43,7 @@ class ComputeSnapshot:
     server_created_at_s: [V] int64 epoch seconds, 0 unknown; empty when not kept at all
     server_in_flux: [V] bool, Nova is doing something with it now; empty when not kept at all
     host_capacity_from_nova: [H] bool, Placement did not answer; empty when not kept at all
+    server_name:    [V] a tuple, or `ServerNames`, which reads like one
     server_metadata and the other mappings: sparse attributes by index of the server;
     server_missing_host: the hostname that Nova names for a server whose host is not in the model
     """
@@ -60,7 +61,7 @@ class ComputeSnapshot:
     host_disabled_reason: tuple[str | None, ...]
     host_zone: NDArray[np.int32]
     server_uuid: NDArray[np.uint8]
-    server_name: tuple[str, ...]
+    server_name: Sequence[str]
     server_host: NDArray[np.int32]
     server_demand: NDArray[np.int64]
     server_state: NDArray[np.int8]

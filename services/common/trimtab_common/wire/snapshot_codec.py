@@ -17,6 +17,7 @@ from trimtab.model.v1 import model_pb2
 from trimtab_common.domain.changes import HostRow, SetAggregates, SetHealth, UpsertGroup
 from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.domain.errors import InvalidArgument
+from trimtab_common.domain.server_texts import within
 from trimtab_common.domain.snapshot import ComputeSnapshot
 from trimtab_common.wire.model_codec import (
     aggregate_message,
@@ -234,16 +235,15 @@ def _add_attributes(
     columns: model_pb2.ServerColumns, snapshot: ComputeSnapshot, part: range
 ) -> None:
     first, attributes = part.start, columns.attributes
-    for i in part:
-        if metadata := snapshot.server_metadata.get(i):
-            attributes[i - first].metadata.update(metadata)
-        if extra_specs := snapshot.server_extra_specs.get(i):
-            attributes[i - first].extra_specs_json = orjson.dumps(extra_specs).decode()
-        if hints := snapshot.server_scheduler_hints.get(i):
-            attributes[i - first].scheduler_hints_json = orjson.dumps(hints).decode()
-        if state_text := snapshot.server_state_text.get(i):
-            attributes[i - first].state_text = state_text
-        if pinned_zone := snapshot.server_pinned_zone.get(i):
-            attributes[i - first].pinned_zone = pinned_zone
-        if hostname := snapshot.server_missing_host.get(i):
-            attributes[i - first].missing_hostname = hostname
+    for i, metadata in within(snapshot.server_metadata, part):
+        attributes[i - first].metadata.update(metadata)
+    for i, extra_specs in within(snapshot.server_extra_specs, part):
+        attributes[i - first].extra_specs_json = orjson.dumps(extra_specs).decode()
+    for i, hints in within(snapshot.server_scheduler_hints, part):
+        attributes[i - first].scheduler_hints_json = orjson.dumps(hints).decode()
+    for i, state_text in within(snapshot.server_state_text, part):
+        attributes[i - first].state_text = state_text
+    for i, pinned_zone in within(snapshot.server_pinned_zone, part):
+        attributes[i - first].pinned_zone = pinned_zone
+    for i, hostname in within(snapshot.server_missing_host, part):
+        attributes[i - first].missing_hostname = hostname
