@@ -42,20 +42,22 @@ class VolumeActs:
             acts.append(self._create())
         return acts
 
-    def rescue(self, ours: list[Volume]) -> None:
+    def rescue(self, ours: list[Volume], *, anyway: bool = False) -> None:
         """Resets what is stuck, as an operator would."""
         busy = {volume.uuid for volume in ours if not volume.idle}
         for uuid in self._stuck.among(busy):
-            if self.patient:
+            if self.patient or anyway:
                 self._storage.reset(uuid)
                 self.rescued += 1
 
     def settle(self, limit_s: float = 180.0) -> None:
-        """Returns when nothing is done to ours; what is stuck is reset."""
+        """Returns when nothing is done to ours; what is stuck is reset: Nova may accept an attachment
+        and lose its server meanwhile, and then Cinder keeps the volume reserved for ever.
+        """
         end = time.monotonic() + limit_s
         while busy := [v for v in self.ours() if not v.idle]:
             assert time.monotonic() < end, f"not idle within {limit_s:.0f} s: {busy}"
-            self.rescue(busy)
+            self.rescue(busy, anyway=True)
             time.sleep(1)
 
     def clean(self, limit_s: float = 180.0) -> None:

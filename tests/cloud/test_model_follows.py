@@ -53,6 +53,7 @@ def test_after_random_operations_the_models_equal_a_fresh_read(cloud, storage, s
     try:
         operations.run(count, limit_s=6.0 * count)
         operations.settle()
+        note("reset by hand", operations.rescued)
         for kind, limit_s in (("compute", EQUAL_WITHIN_S), ("storage", POLLED_WITHIN_S)):
             waited = models(system, cloud)[kind].await_equal(limit_s)
             note(f"{kind} equal after s", round(waited, 1))
