@@ -12,7 +12,7 @@ import numpy as np
 from trimtab_decision.optimizer.compiled import compiled
 from trimtab_decision.optimizer.reassignment.tables import Floats, State, Tables
 
-COST, PENALTY, BEST, ENTRIES, HELD_PRICE = 0, 1, 2, 3, 4
+COST, PENALTY, BEST, ENTRIES, HELD_PRICE, AWAY_PRICE = 0, 1, 2, 3, 4, 5
 NOTHING = 1e-3
 MATES_OF_1024 = np.uint64(128)
 """Swaps, of 1024, that propose two servers of one group: they break no rule but capacity, and in a
@@ -184,13 +184,13 @@ def _move_cost(t: Tables, p: int, source: int, target: int) -> float:
 
 
 @compiled
-def _held_change(t: Tables, p: int, source: int, target: int) -> float:
-    """Load that p holds at home after the shift and did not before."""
-    if source == t.home[p]:
-        return float(t.held_load[p])
-    if target == t.home[p]:
-        return -float(t.held_load[p])
-    return 0.0
+def _away_change(t: Tables, s: State, p: int, source: int, target: int) -> float:
+    """Change of what it is thought to cost that p is away from home; no part of the true cost."""
+    home = t.home[p]
+    if home != source and home != target:
+        return 0.0
+    price = float(s.figures[AWAY_PRICE] + s.figures[HELD_PRICE] * t.held_load[p])
+    return price if home == source else -price
 
 
 @compiled
@@ -243,8 +243,8 @@ def anneal(t: Tables, s: State, most_in_group: float, temperature: float, n: int
             s.counted[0] += 1
             cost, penalty = _swap_change(t, s, p, q, source, target)
             cost += _move_cost(t, p, source, target) + _move_cost(t, q, target, source)
-            held = _held_change(t, p, source, target) + _held_change(t, q, target, source)
-            allowed -= s.figures[HELD_PRICE] * held
+            allowed -= _away_change(t, s, p, source, target)
+            allowed -= _away_change(t, s, q, target, source)
             if cost + penalty > allowed or not (are_alike or _is_allowed(t, s, p, target)):
                 continue
             _shift(t, s, p, target)
@@ -268,7 +268,7 @@ def anneal(t: Tables, s: State, most_in_group: float, temperature: float, n: int
             s.counted[0] += 1
             cost, penalty = _shift_change(t, s, p, source, target)
             cost += _move_cost(t, p, source, target)
-            allowed -= s.figures[HELD_PRICE] * _held_change(t, p, source, target)
+            allowed -= _away_change(t, s, p, source, target)
             if cost + penalty > allowed or not _is_allowed(t, s, p, target):
                 continue
             _shift(t, s, p, target)

@@ -47,6 +47,8 @@ HELD = (4.0, 10.0)
 """Price of a unit held at home, for thread 0, 1, 0, ..., as a multiple of its load cost and of the
 heat. Without it chance sends servers away that gain nothing by it, until what they hold shuts the
 cluster; which is best differs between clusters, so threads differ."""
+AWAY = 4.0
+"""Price of a server away from home, as a multiple of the heat."""
 COLD = 2e-4
 """Temperature at which an annealing's quench begins, as a part of the mean load cost."""
 QUENCH_FROM, QUENCH = 0.9, 1e-4
@@ -207,6 +209,7 @@ class _Annealer:
             now *= QUENCH ** max(0.0, (part - QUENCH_FROM) / (1.0 - QUENCH_FROM))
             self._set_prices(part)
             self.state.figures[kernel.HELD_PRICE] = self.held * now
+            self.state.figures[kernel.AWAY_PRICE] = AWAY * now * self.scale
             kernel.anneal(self.tables, self.state, most_in_group, now * self.scale, CHUNK)
             self.tried += CHUNK
         self._end()
