@@ -48,7 +48,8 @@ TRIAL = 0.1
 """Part of the budget for the trial: one quick annealing with each price."""
 CLEARLY = 0.5
 """A price is picked where it leaves at most this part of the gap to the bound that none leaves.
-Where the bound is near, most of the gap is moves; where it is far, quick trials say little."""
+Where the bound is near, most of the gap is moves; where it is far, quick trials say little. So a
+second thread does without in the first long annealing, and what wins that goes on."""
 ROUNDS = (
     _Round(part=0.5, heats=(1.0, 0.3)),
     _Round(part=0.2, heats=(0.1, 0.03)),
@@ -143,12 +144,13 @@ def search(
     with ThreadPoolExecutor(len(workers)) as pool:
         for one in _rounds(len(workers)):
             until += one.part
+            prices = one.away or ((away, AWAY[0]) if one.is_from_home else (away,))
             done = [
                 pool.submit(
                     worker.anneal,
                     problem.home if one.is_from_home else best,
                     one.heats[k % len(one.heats)],
-                    one.away[k % len(one.away)] if one.away else away,
+                    prices[k % len(prices)],
                     clock.ending(worker, until),
                 )
                 for k, worker in enumerate(workers)
@@ -158,6 +160,7 @@ def search(
             winner = min(workers, key=lambda worker: worker.best_cost)
             if winner.best_cost < cost:
                 best, cost = winner.best.copy(), winner.best_cost
+                away = prices[workers.index(winner) % len(prices)]
                 if on_improved:
                     on_improved(cost, clock.spent())
             costs.append(cost)
