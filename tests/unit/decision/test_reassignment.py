@@ -21,7 +21,7 @@ from trimtab_decision.optimizer.reassignment import (
     lower_bound,
     search,
 )
-from trimtab_decision.optimizer.reassignment.search import cost_of
+from trimtab_decision.optimizer.reassignment.search import cost_of, picked
 from trimtab_decision.optimizer.reassignment.tables import state_of, tables_of
 
 SEEDS = range(6)
@@ -107,6 +107,65 @@ def test_a_price_of_room_held_keeps_servers_home_that_gain_nothing_elsewhere(tmp
         kernel.anneal(tables, state, 0.0, 1e3, 50_000)
         away.append(int((state.host != problem.home).sum()))
     assert away[1] < away[0] / 2
+
+
+def a_slack_cluster(n_hosts=20, per_host=40):
+    """Host 0 is four servers over its safe use, all others have room; each move costs 10 or more."""
+    n = n_hosts * per_host
+    nothing = np.zeros(n, dtype=np.int64)
+    safe = np.full((n_hosts, 1), per_host + 4)
+    safe[0] = per_host - 4
+    return Reassignment(
+        home=np.repeat(np.arange(n_hosts), per_host),
+        capacity=Capacity(
+            limit=np.full((n_hosts, 1), 2 * per_host),
+            demand=np.ones((n, 1), dtype=np.int64),
+            is_held=np.zeros(1, dtype=np.bool_),
+        ),
+        separation=Separation(group=np.arange(n), n_groups=n),
+        spread=Spread(zone=np.zeros(n_hosts, dtype=np.int64), at_least=nothing),
+        dependency=Dependency(area=np.zeros(n_hosts, dtype=np.int64)),
+        load=Load(safe=safe, weight=np.array([10_000])),
+        moves=MoveCost(
+            server=nothing + 10,
+            between=np.zeros((n_hosts, n_hosts), dtype=np.int64),
+            most_in_group=0,
+        ),
+    )
+
+
+def test_a_price_of_being_away_keeps_servers_home_where_nothing_is_held():
+    problem = a_slack_cluster()
+    away = []
+    for price in (0.0, 6.0):
+        tables = tables_of(problem, 1)
+        state = state_of(problem, tables, problem.home, 1)
+        state.figures[kernel.AWAY_PRICE] = price * 1e4
+        kernel.anneal(tables, state, 0.0, 1e4, 100_000)
+        away.append(int((state.host != problem.home).sum()))
+    assert away[1] < away[0] / 4
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_trial_finds_that_servers_of_a_slack_cluster_stay_home(threads):
+    problem = a_slack_cluster()
+    found = search(problem, Budget(moves=1_000_000, threads=threads), 1)
+    assert int((found.host != problem.home).sum()) == 4
+    assert found.cost == 40
+
+
+@pytest.mark.parametrize(
+    ("ends", "price"),
+    [
+        ({0.0: 200.0, 6.0: 140.0}, 6.0),
+        ({0.0: 200.0, 6.0: 160.0}, 0.0),
+        ({0.0: 200.0, 6.0: 300.0}, 0.0),
+        ({0.0: 100.0, 6.0: 100.0}, 0.0),
+        ({0.0: 200.0}, 0.0),
+    ],
+)
+def test_a_price_of_being_away_is_picked_where_it_halves_the_gap_to_the_bound(ends, price):
+    assert picked(ends, 100.0) == price
 
 
 def test_each_round_goes_on_from_the_best_of_all_threads(tmp_path):

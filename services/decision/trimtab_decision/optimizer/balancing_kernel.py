@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from trimtab_decision.optimizer.compiled import compiled
 from trimtab_decision.optimizer.dimensions import TOLERANCE
+from trimtab_decision.optimizer.drawing import below, next_draw
 
 N_DRAWS = 4096
 AWAY = 0
@@ -56,22 +57,6 @@ class State(NamedTuple):
     figures: Ints
     value: Floats
     random: NDArray[np.uint64]
-
-
-@compiled
-def _next(s: State) -> np.uint64:
-    """Marsaglia's xorshift, 64 bits."""
-    x = s.random[0]
-    x ^= x << np.uint64(13)
-    x ^= x >> np.uint64(7)
-    x ^= x << np.uint64(17)
-    s.random[0] = x
-    return np.uint64(x)
-
-
-@compiled
-def _below(x: np.uint64, n: int) -> int:
-    return int(np.int64(((x >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)))
 
 
 @compiled
@@ -137,9 +122,9 @@ def _shift(t: Tables, s: State, server: int, target: int, value: float) -> None:
 @compiled
 def _server(s: State, tries: int, sign: float) -> int:
     """Of some servers the one on the hottest host, or with sign -1 on the coldest."""
-    best = _below(_next(s), s.at.shape[0])
+    best = below(next_draw(s.random), s.at.shape[0])
     for _ in range(tries - 1):
-        other = _below(_next(s), s.at.shape[0])
+        other = below(next_draw(s.random), s.at.shape[0])
         if sign * s.heat[s.at[other]] > sign * s.heat[s.at[best]]:
             best = other
     return best
@@ -147,9 +132,9 @@ def _server(s: State, tries: int, sign: float) -> int:
 
 @compiled
 def _cold_host(s: State, tries: int) -> int:
-    best = _below(_next(s), s.heat.shape[0])
+    best = below(next_draw(s.random), s.heat.shape[0])
     for _ in range(tries - 1):
-        other = _below(_next(s), s.heat.shape[0])
+        other = below(next_draw(s.random), s.heat.shape[0])
         if s.heat[other] < s.heat[best]:
             best = other
     return best
@@ -178,14 +163,14 @@ def refresh(t: Tables, s: State) -> None:
 def anneal(t: Tables, s: State, max_moves: int, tries: int, temperature: float) -> None:
     """Tries at this temperature; never more than `max_moves` servers away from home."""
     for _ in range(tries):
-        x = _next(s)
+        x = next_draw(s.random)
         limit = s.value[0] + temperature * t.draws[x & np.uint64(N_DRAWS - 1)]
         kind = (x >> np.uint64(12)) & np.uint64(7)
         draws = 1 << int((x >> np.uint64(15)) & np.uint64(3))
         away = s.figures[AWAY]
         before = s.value[0]
         if away > 0 and kind < np.uint64(2):
-            server = s.moved[_below(_next(s), away)]
+            server = s.moved[below(next_draw(s.random), away)]
         else:
             server = _server(s, draws, 1.0)
         if kind == np.uint64(0):
@@ -212,7 +197,7 @@ def anneal(t: Tables, s: State, max_moves: int, tries: int, temperature: float) 
             _shift(t, s, server, source, before)
             continue
         if away >= max_moves and source == t.home[server]:  # another one stays at home instead
-            returned = s.moved[_below(_next(s), away)]
+            returned = s.moved[below(next_draw(s.random), away)]
             came_from = s.at[returned]
             _shift(t, s, returned, t.home[returned], _after(t, s, returned, t.home[returned]))
             if _fits(t, s, server, target):

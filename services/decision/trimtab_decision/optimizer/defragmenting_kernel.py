@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab_decision.optimizer.compiled import compiled
+from trimtab_decision.optimizer.drawing import below, next_draw
 
 N_DRAWS = 4096
 FRAGMENTS, AWAY, FEWEST = 0, 1, 2
@@ -48,22 +49,6 @@ class State(NamedTuple):
     place_of_moved: Ints
     figures: Ints
     random: NDArray[np.uint64]
-
-
-@compiled
-def _next(s: State) -> np.uint64:
-    """Marsaglia's xorshift, 64 bits."""
-    x = s.random[0]
-    x ^= x << np.uint64(13)
-    x ^= x >> np.uint64(7)
-    x ^= x << np.uint64(17)
-    s.random[0] = x
-    return np.uint64(x)
-
-
-@compiled
-def _below(x: np.uint64, n: int) -> int:
-    return int(np.int64(((x >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)))
 
 
 @compiled
@@ -127,10 +112,10 @@ def _track(t: Tables, s: State, server: int) -> None:
 def _target(t: Tables, s: State, server: int) -> int:
     """A node by its free cores, -1 when the draw finds none or the other node of its own host."""
     need = t.need[server]
-    value = need + _below(_next(s), max(1, len(s.n_by_cores) - need))
+    value = need + below(next_draw(s.random), max(1, len(s.n_by_cores) - need))
     if value >= len(s.n_by_cores) or s.n_by_cores[value] == 0:
         return -1
-    target = int(s.by_cores[value, _below(_next(s), s.n_by_cores[value])])
+    target = int(s.by_cores[value, below(next_draw(s.random), s.n_by_cores[value])])
     if t.is_double[server]:
         target -= target & 1
     if target != t.home[server] and target // 2 == t.home[server] // 2:
@@ -143,14 +128,14 @@ def anneal(t: Tables, s: State, sizes: tuple[int, int, int], heat: float) -> Non
     """Tries at this temperature. sizes: the piece wanted, most servers away, number of tries."""
     piece, max_moves, n = sizes
     for _ in range(n):
-        x = _next(s)
+        x = next_draw(s.random)
         allowed = heat * t.draws[x & np.uint64(4095)]
         kind = (x >> np.uint64(12)) & np.uint64(7)
         away = s.figures[AWAY]
         if away > 0 and kind < np.uint64(3):
-            server = s.moved[_below(_next(s), away)]
+            server = s.moved[below(next_draw(s.random), away)]
         else:
-            server = t.candidates[_below(_next(s), len(t.candidates))]
+            server = t.candidates[below(next_draw(s.random), len(t.candidates))]
         home = t.home[server]
         target = home if kind == np.uint64(0) else _target(t, s, server)
         if target < 0 or not _fits(t, s, server, target):
@@ -158,7 +143,7 @@ def anneal(t: Tables, s: State, sizes: tuple[int, int, int], heat: float) -> Non
         change = 0
         returned, came_from = -1, -1
         if away >= max_moves and s.place[server] == home:
-            returned = s.moved[_below(_next(s), away)]
+            returned = s.moved[below(next_draw(s.random), away)]
             came_from = s.place[returned]
             if not _fits(t, s, returned, t.home[returned]):
                 continue

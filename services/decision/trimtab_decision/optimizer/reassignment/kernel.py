@@ -10,29 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from trimtab_decision.optimizer.compiled import compiled
+from trimtab_decision.optimizer.drawing import below, next_draw
 from trimtab_decision.optimizer.reassignment.tables import Floats, State, Tables
 
-COST, PENALTY, BEST, ENTRIES, HELD_PRICE = 0, 1, 2, 3, 4
+COST, PENALTY, BEST, ENTRIES, HELD_PRICE, AWAY_PRICE = 0, 1, 2, 3, 4, 5
 NOTHING = 1e-3
 MATES_OF_1024 = np.uint64(128)
 """Swaps, of 1024, that propose two servers of one group: they break no rule but capacity, and in a
 group as large as its part of the cluster nothing else moves."""
-
-
-@compiled
-def _random(state: State) -> np.uint64:
-    """Marsaglia's xorshift, 64 bits."""
-    x = state.random[0]
-    x ^= x << np.uint64(13)
-    x ^= x >> np.uint64(7)
-    x ^= x << np.uint64(17)
-    state.random[0] = x
-    return np.uint64(x)
-
-
-@compiled
-def _below(x: np.uint64, n: int) -> int:
-    return int(np.int64(((x >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)))
 
 
 @compiled
@@ -184,13 +169,13 @@ def _move_cost(t: Tables, p: int, source: int, target: int) -> float:
 
 
 @compiled
-def _held_change(t: Tables, p: int, source: int, target: int) -> float:
-    """Load that p holds at home after the shift and did not before."""
-    if source == t.home[p]:
-        return float(t.held_load[p])
-    if target == t.home[p]:
-        return -float(t.held_load[p])
-    return 0.0
+def _away_change(t: Tables, s: State, p: int, source: int, target: int) -> float:
+    """Change of what it is thought to cost that p is away from home; no part of the true cost."""
+    home = t.home[p]
+    if home not in (source, target):
+        return 0.0
+    price = float(s.figures[AWAY_PRICE] + s.figures[HELD_PRICE] * t.held_load[p])
+    return price if home == source else -price
 
 
 @compiled
@@ -218,22 +203,22 @@ def anneal(t: Tables, s: State, most_in_group: float, temperature: float, n: int
     """Try n moves at this temperature, half of them swaps; `s` holds the end and the best."""
     n_servers, n_hosts = len(t.home), len(t.zone)
     for _ in range(n):
-        x = _random(s)
+        x = next_draw(s.random)
         allowed = temperature * t.draws[x & np.uint64(4095)]
-        y = _random(s)
-        p = _below(y, n_servers)
+        y = next_draw(s.random)
+        p = below(y, n_servers)
         p = _large(t, y)
         source = s.host[p]
         before = s.most_away[0]
         if x & np.uint64(1 << 40):
-            z = _random(s)
+            z = next_draw(s.random)
             group = t.group[p]
             first = t.member_at[group]
             n_members = t.member_at[group + 1] - first
             if n_members > 1 and (z & np.uint64(1023)) < MATES_OF_1024:
-                q = t.members[first + _below(z, n_members)]
+                q = t.members[first + below(z, n_members)]
             else:
-                q = _below(z, n_servers)
+                q = below(z, n_servers)
             target = s.host[q]
             if source == target:
                 continue
@@ -243,8 +228,8 @@ def anneal(t: Tables, s: State, most_in_group: float, temperature: float, n: int
             s.counted[0] += 1
             cost, penalty = _swap_change(t, s, p, q, source, target)
             cost += _move_cost(t, p, source, target) + _move_cost(t, q, target, source)
-            held = _held_change(t, p, source, target) + _held_change(t, q, target, source)
-            allowed -= s.figures[HELD_PRICE] * held
+            allowed -= _away_change(t, s, p, source, target)
+            allowed -= _away_change(t, s, q, target, source)
             if cost + penalty > allowed or not (are_alike or _is_allowed(t, s, p, target)):
                 continue
             _shift(t, s, p, target)
@@ -262,13 +247,13 @@ def anneal(t: Tables, s: State, most_in_group: float, temperature: float, n: int
         else:
             target = t.home[p]
             if ((x >> np.uint64(20)) & np.uint64(15)) >= np.uint64(t.home_of_16[0]):
-                target = _below(_random(s), n_hosts)
+                target = below(next_draw(s.random), n_hosts)
             if source == target or s.on_host[t.group[p], target] > 0:
                 continue
             s.counted[0] += 1
             cost, penalty = _shift_change(t, s, p, source, target)
             cost += _move_cost(t, p, source, target)
-            allowed -= s.figures[HELD_PRICE] * _held_change(t, p, source, target)
+            allowed -= _away_change(t, s, p, source, target)
             if cost + penalty > allowed or not _is_allowed(t, s, p, target):
                 continue
             _shift(t, s, p, target)

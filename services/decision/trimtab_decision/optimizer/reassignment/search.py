@@ -1,8 +1,9 @@
-"""The search: annealings in rounds, the first from where everything is, the next from the best.
+"""The search: a trial, then annealings in rounds, from where everything is, later from the best.
 
-A round is one annealing a thread, each from its own heat; after it the threads go on from the best
-placement of all. Threads share nothing else but the problem. Same seed and same number of moves:
-same answer, whatever the machine.
+The trial tells what it should cost to be away from home for nothing. A round is one annealing a
+thread, each from its own heat; after it the threads go on from the best placement of all. Threads
+share nothing else but the problem. Same seed and same number of moves: same answer, whatever the
+machine.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab_decision.optimizer.reassignment import kernel
+from trimtab_decision.optimizer.reassignment.bounds import lower_bound
 from trimtab_decision.optimizer.reassignment.problem import Reassignment
 from trimtab_decision.optimizer.reassignment.tables import state_of, tables_of
 
@@ -28,15 +30,28 @@ class _Round:
     """One annealing a thread.
 
     part: of the budget;  heats: first temperature of thread 0, 1, 0, ..., as a part of the mean
-    load cost of a server
+    load cost of a server;  away: prices of being away for thread 0, 1, 0, ..., of a trial
     """
 
     part: float
     heats: tuple[float, ...]
+    away: tuple[float, ...] = ()
+    is_from_home: bool = False
 
 
+AWAY = (0.0, 6.0)
+"""Prices of a server away from home, as a multiple of the heat, of which a trial picks one. Chance
+alone sends nearly all servers away while it is hot. Many servers of which few decide the cost then
+come home too late, each for the cost of a move; in a small full cluster the price costs far more,
+for there the way to a good placement leads over moves that gain nothing."""
+TRIAL = 0.1
+"""Part of the budget for the trial: one quick annealing with each price."""
+CLEARLY = 0.5
+"""A price is picked where it leaves at most this part of the gap to the bound that none leaves.
+Where the bound is near, most of the gap is moves; where it is far, quick trials say little. So a
+second thread does without in the first long annealing, and what wins that goes on."""
 ROUNDS = (
-    _Round(part=0.6, heats=(1.0, 0.3)),
+    _Round(part=0.5, heats=(1.0, 0.3)),
     _Round(part=0.2, heats=(0.1, 0.03)),
     _Round(part=0.2, heats=(0.03, 0.01)),
 )
@@ -123,12 +138,20 @@ def search(
     best, cost = problem.home, workers[0].best_cost
     costs: list[int] = []
     until = 0.0
+    bound = lower_bound(problem)
+    ends: dict[float, float] = {}
+    away = AWAY[0]
     with ThreadPoolExecutor(len(workers)) as pool:
-        for one in ROUNDS:
+        for one in _rounds(len(workers)):
             until += one.part
+            prices = one.away or ((away, AWAY[0]) if one.is_from_home else (away,))
             done = [
                 pool.submit(
-                    worker.anneal, best, one.heats[k % len(one.heats)], clock.ending(worker, until)
+                    worker.anneal,
+                    problem.home if one.is_from_home else best,
+                    one.heats[k % len(one.heats)],
+                    prices[k % len(prices)],
+                    clock.ending(worker, until),
                 )
                 for k, worker in enumerate(workers)
             ]
@@ -137,9 +160,14 @@ def search(
             winner = min(workers, key=lambda worker: worker.best_cost)
             if winner.best_cost < cost:
                 best, cost = winner.best.copy(), winner.best_cost
+                away = prices[workers.index(winner) % len(prices)]
                 if on_improved:
                     on_improved(cost, clock.spent())
             costs.append(cost)
+            if one.away:
+                pairs = zip(one.away, workers, strict=False)
+                ends |= {price: worker.end_cost() for price, worker in pairs}
+                away = picked(ends, bound)
     return Answer(
         host=best,
         cost=cost,
@@ -147,6 +175,21 @@ def search(
         cpu_s=time.process_time() - cpu_before,
         costs=tuple(costs),
     )
+
+
+def picked(ends: dict[float, float], bound: float) -> float:
+    """The price of being away for the rounds. ends: what the trial of each price ended at."""
+    best = min(ends, key=lambda price: ends[price])
+    is_clear = ends[best] - bound <= CLEARLY * (ends[AWAY[0]] - bound)
+    return best if is_clear else AWAY[0]
+
+
+def _rounds(n_threads: int) -> tuple[_Round, ...]:
+    """The trial, one price after the other where there is but one thread, and the rounds."""
+    prices = (AWAY,) if n_threads > 1 else tuple((price,) for price in AWAY)
+    part = TRIAL / len(prices)
+    trials = tuple(_Round(part=part, heats=(1.0,), away=one) for one in prices)
+    return tuple(replace(one, is_from_home=True) for one in (*trials, ROUNDS[0])) + ROUNDS[1:]
 
 
 class _Clock:
@@ -198,8 +241,10 @@ class _Annealer:
         loads = self.tables.demand @ self.tables.weight
         self.scale = float(loads.mean()) or float(self.tables.demand.sum(axis=1).mean()) or 1.0
 
-    def anneal(self, start: NDArray[np.int64], heat: float, used: Callable[[], float]) -> None:
-        """One cooling from `heat`, until `used()` is 1."""
+    def anneal(
+        self, start: NDArray[np.int64], heat: float, away: float, used: Callable[[], float]
+    ) -> None:
+        """One cooling from `heat`, until `used()` is 1. away: one of AWAY."""
         self._begin(start)
         most_in_group = self.problem.moves.most_in_group
         while (part := used()) < 1.0:
@@ -207,9 +252,15 @@ class _Annealer:
             now *= QUENCH ** max(0.0, (part - QUENCH_FROM) / (1.0 - QUENCH_FROM))
             self._set_prices(part)
             self.state.figures[kernel.HELD_PRICE] = self.held * now
+            self.state.figures[kernel.AWAY_PRICE] = away * now * self.scale
             kernel.anneal(self.tables, self.state, most_in_group, now * self.scale, CHUNK)
             self.tried += CHUNK
         self._end()
+
+    def end_cost(self) -> float:
+        """What the last annealing ended at, with what it overdraws at the highest least price."""
+        over = np.maximum(self.state.above_limit, 0.0) * self.unit
+        return float(self.state.figures[kernel.COST] + LAST_PRICE * over.sum())
 
     def _begin(self, start: NDArray[np.int64]) -> None:
         self.seed += 7919

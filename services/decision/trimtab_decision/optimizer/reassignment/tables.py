@@ -71,7 +71,7 @@ class State(NamedTuple):
     on_host, in_zone, in_area: [G, .] members there;  n_zones: [G];  away: [G] members not at home;
     n_away: [.] groups by that number;  most_away: [1]
     best: [V];  journal: servers moved since best;  figures: cost, penalty, best cost, journal
-    entries, price of room held;  random: [1] state of the generator;  counted: evaluated, accepted
+    entries, price of room held and of being away;  random: [1] state of the generator;  counted: evaluated, accepted
     """
 
     host: Ints
@@ -169,7 +169,7 @@ def state_of(problem: Reassignment, tables: Tables, host: Ints, seed: int) -> St
         most_away=np.array([away.max(initial=0)], dtype=np.int64),
         best=host.astype(np.int64),
         journal=np.zeros(max(1000, len(host) // 4), dtype=np.int64),
-        figures=np.zeros(5),
+        figures=np.zeros(6),
         random=np.array([mixed], dtype=np.uint64),
         counted=np.zeros(2, dtype=np.int64),
     )
