@@ -81,6 +81,19 @@ def _left_on(names: Sequence[str]) -> Callable[[Question, Sequence[PlannedAction
     return left
 
 
+def _not_taken(names: Sequence[str]) -> Callable[[Question, Sequence[PlannedAction]], Value]:
+    """Servers of these hosts that no action moves: where Nova chooses, nobody knows where they end."""
+
+    def left(question: Question, planned: Sequence[PlannedAction]) -> Value:
+        snapshot = question.cloud[0]
+        hosts = [snapshot.host_index(name) for name in names]
+        there = np.flatnonzero(np.isin(snapshot.server_host, hosts)).tolist()
+        taken = {move["resource_id"] for move in _moves(planned)}
+        return (float(sum(snapshot.uuid_of(server) not in taken for server in there)),)
+
+    return left
+
+
 def _spare(question: Question, planned: Sequence[PlannedAction]) -> Value:
     """By how many the free hosts that are on differ from those wanted."""
     snapshot, _, machines = question.cloud
@@ -125,7 +138,7 @@ def measure_of(strategy: str, parameters: dict) -> Measure | None:
         "host_maintenance": Measure(
             "servers left", _left_on([parameters.get("maintenance_node", "")])
         ),
-        "zone_migration": Measure("servers left", _left_on(sources)),
+        "zone_migration": Measure("servers not taken along", _not_taken(sources)),
         "saving_energy": Measure("free hosts on, off by", _spare),
         "outlet_temperature": Measure(
             "hot hosts not helped", _not_helped("host_outlet_temp", "threshold")

@@ -196,6 +196,7 @@ def watchers(options, cluster: Path, size: tuple[int, int]) -> dict[str, Row]:
     command = [str(options.peer / "bin" / "python"), *program, str(cluster), "-o", str(out)]
     command += ["--sections", "build,strategies", "--no-planner", "--timeout", str(options.timeout)]
     command += ["--skip", "workload_stabilization/fullsearch,noisy_neighbor/as_shipped"]
+    command += ["--only", ",".join(options.only)] if options.only else []
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return {row["strategy"]: row for row in json.loads(out.read_text())["strategies"]}
 
