@@ -3,8 +3,9 @@
 For each size and seed a cluster file is written, read and planned on by every strategy, each in a process of its own
 (so that the memory is its own): CPU seconds, peak memory, actions, efficacy, violations. What a plan is worth is
 counted from the cluster file and the actions alone, by the same code for Trimtab's plans and for Watcher's.
-With PEER, a venv with python-watcher 17.0.0, the reference's `peer/bench_watcher.py` plans on the same files.
-Exit code 1 when a plan of ours has a violation.
+With PEER, a venv with python-watcher 17.0.0, the reference's `peer/bench_watcher.py` plans on the same files, and a second
+table compares both by the strategy's own measure, cluster by cluster.
+Exit code 1 when a plan of ours has a violation, or is worse than a plan of Watcher's that has none.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,13 +27,22 @@ from pathlib import Path
 
 import numpy as np
 import structlog
+from own_measures import Question, checked, measure_of, verdict, watchers_plan
 from synthetic_clouds import synthetic_cloud
 
 from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.wire.cluster_file import load_cluster_file, load_machines
+from trimtab_decision.plugins import load_registry
 from trimtab_decision.simulate import hosts_after, simulate
 
 Row = dict
+WORDS = {
+    "better": "better",
+    "equal": "as good",
+    "worse": "WORSE",
+    "unclean": "beside one that breaks rules",
+    "none": "alone",
+}
 
 
 @dataclass(frozen=True)
@@ -132,11 +143,34 @@ def ours(case: Case, cloud, seed: int) -> Row:
         baremetal=machines,
     )
     document = report.as_dict()
+    measure = measure_of(case.strategy, case.parameters)
     kept = ("cpu_s", "peak_mib", "actions", "migrations", "efficacy", "violations", "messages")
     return {
         **{name: document[name] for name in kept},
         **{name: report.solution.stats.get(name) for name in ("bound_of", "bound", "gap_pct")},
         "after": worth(snapshot, metrics, hosts_after(snapshot, report.planned)),
+        "measure": measure and measure.words,
+        "own": measure and measure.of(question(case, cloud), report.planned),
+    }
+
+
+def question(case: Case, cloud) -> Question:
+    """What a plan for this case is measured by."""
+    given = checked(load_registry(), case.strategy, case.parameters)
+    return Question(strategy=case.strategy, cloud=cloud, given=given)
+
+
+def judged(case: Case, cloud, theirs: Row | None) -> Row | None:
+    """Watcher's row with its own measure and its violations instead of its plan."""
+    actions = (theirs or {}).get("after", {}).pop("plan", None)
+    measure = measure_of(case.strategy, case.parameters)
+    if actions is None or measure is None:
+        return theirs
+    planned, violations = watchers_plan(cloud[0], actions, load_registry(), case.strategy)
+    return {
+        **theirs,
+        "violations": dict(violations),
+        "own": measure.of(question(case, cloud), planned),
     }
 
 
@@ -155,10 +189,14 @@ def watchers(options, cluster: Path, size: tuple[int, int]) -> dict[str, Row]:
     if options.peer is None or size not in options.peer_sizes:
         return {}
     out = cluster.with_suffix(".watcher.json")
-    program = options.reference / "peer" / "bench_watcher.py"
-    command = [str(options.peer / "bin" / "python"), str(program), str(cluster), "-o", str(out)]
+    program = [
+        str(Path(__file__).parent / "watcher_plans.py"),
+        str(options.reference / "peer" / "bench_watcher.py"),
+    ]
+    command = [str(options.peer / "bin" / "python"), *program, str(cluster), "-o", str(out)]
     command += ["--sections", "build,strategies", "--no-planner", "--timeout", str(options.timeout)]
     command += ["--skip", "workload_stabilization/fullsearch,noisy_neighbor/as_shipped"]
+    command += ["--only", ",".join(options.only)] if options.only else []
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return {row["strategy"]: row for row in json.loads(out.read_text())["strategies"]}
 
@@ -184,7 +222,8 @@ def rows(options) -> Iterator[Row]:
                     row = {"hosts": size[0], "servers": size[1], "seed": seed, "case": case.label}
                     row["before"] = worth(cloud[0], cloud[1], cloud[0].server_host)
                     found = in_child(partial(ours, case, cloud, seed))
-                    yield {**row, "trimtab": found, "watcher": theirs.get(case.label)}
+                    peer = in_child(partial(judged, case, cloud, theirs.get(case.label)))
+                    yield {**row, "trimtab": found, "watcher": peer}
 
 
 def _read(cluster: Path):
@@ -261,6 +300,47 @@ def _watchers_cells(theirs: list[Row]) -> list[str]:
     ]
 
 
+def compared(row: Row) -> str:
+    """The verdict of one cluster."""
+    mine, peer = row["trimtab"], row["watcher"] or {}
+    if mine.get("own") is None:
+        return "none"
+    violations = sum(peer.get("violations", {}).values())
+    return verdict(tuple(mine["own"]), peer.get("own"), violations)
+
+
+def comparison(found: list[Row]) -> Iterator[str]:
+    """By the strategy's own measure, cluster by cluster: one line for each strategy and size."""
+    some = [row for row in found if row["watcher"] is not None and row["trimtab"].get("own")]
+    if not some:
+        return
+    yield "\n### By the strategy's own measure (the smaller the better), cluster by cluster\n"
+    head = ["hosts, servers", "strategy", "measure", "Trimtab", "Watcher"]
+    head += ["violations of Watcher's plans", "Trimtab's plan is"]
+    for cells in (head, ["---"] * len(head)):
+        yield "| " + " | ".join(cells) + " |"
+    for key in dict.fromkeys((row["hosts"], row["servers"], row["case"]) for row in some):
+        rows_ = [row for row in some if (row["hosts"], row["servers"], row["case"]) == key]
+        kinds: Counter[str] = Counter()
+        for row in rows_:
+            kinds.update(row["watcher"].get("violations", {}))
+        verdicts = Counter(compared(row) for row in rows_)
+        cells = [
+            f"{key[0]:,}, {key[1]:,}",
+            key[2],
+            rows_[0]["trimtab"]["measure"],
+            "; ".join(_own(row["trimtab"]) for row in rows_),
+            "; ".join(_own(row["watcher"]) for row in rows_),
+            ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "0",
+            ", ".join(f"{verdicts[w]} {WORDS[w]}" for w in WORDS if verdicts[w]),
+        ]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _own(one: Row) -> str:
+    return "-" if one.get("own") is None else " / ".join(f"{value:.4g}" for value in one["own"])
+
+
 def sizes(text: str) -> list[tuple[int, int]]:
     """25/500,100/2000 as pairs."""
     return [tuple(map(int, pair.split("/"))) for pair in text.split(",")]
@@ -279,7 +359,8 @@ def main() -> int:
     parser.add_argument("--show", type=Path, help="only print the tables of an earlier --out")
     options = parser.parse_args()
     if options.show is not None:
-        print("\n".join(as_markdown(json.loads(options.show.read_text()))))
+        found = json.loads(options.show.read_text())
+        print("\n".join([*as_markdown(found), *comparison(found)]))
         return 0
     if options.reference is None:
         parser.error("name the reference folder: --reference or TRIMTAB_REFERENCE")
@@ -296,8 +377,9 @@ def main() -> int:
         options.out.write_text(json.dumps(found, indent=1))
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     print(f"{when}; load average {os.getloadavg()[0]:.1f}")
-    print("\n".join(as_markdown(found)))
-    return 1 if any(row["trimtab"].get("violations") for row in found) else 0
+    print("\n".join([*as_markdown(found), *comparison(found)]))
+    broken = any(row["trimtab"].get("violations") for row in found)
+    return 1 if broken or any(compared(row) == "worse" for row in found) else 0
 
 
 if __name__ == "__main__":

@@ -82,6 +82,28 @@ def test_the_bound_is_close_where_servers_are_small():
     assert bound <= current.std() <= 1.05 * bound
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_bound_knows_that_a_server_takes_all_its_metrics_to_one_host(seed):
+    """A host is hot in one metric and cold in the other: only apart would both find a better place."""
+    rng = np.random.default_rng(seed)
+    n_hosts, n_servers = 40, 600
+    at = np.arange(n_servers) % n_hosts
+    amount = np.repeat(rng.uniform(0.5, 4, (n_servers, 1)), 2, axis=1)
+    size = np.where((np.arange(n_hosts) % 2)[:, None] == [0, 1], 40.0, 80.0)
+    load = np.zeros((n_hosts, 2))
+    np.add.at(load, at, amount / size[at])
+    loads = Loads(
+        hosts=np.arange(n_hosts),
+        load=load,
+        size=size,
+        amount=amount,
+        weight=np.ones(2),
+        threshold=np.zeros(2),
+    )
+    bound = deviation_bound(loads, at, np.ones(n_servers, dtype=bool), 60)
+    assert 0.9 * loads.total() < bound <= loads.total()
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_no_placement_needs_fewer_hosts_than_the_bound(seed):
     rng = np.random.default_rng(seed)

@@ -1,5 +1,7 @@
 """zone_migration: who moves, in which order, and how many in one plan."""
 
+import itertools
+
 import pytest
 from cluster_builders import cloud, host, migrations, plan, run, server, uuid_of
 
@@ -145,6 +147,33 @@ def test_a_given_destination_that_cannot_take_a_server_is_not_named():
     solution = empty(clouds, compute_nodes=TO_B)
     assert migrations(solution) == {"y": ("a", "b", "live")}
     assert any("cannot take x: VCPU" in message for message in solution.messages)
+
+
+@pytest.mark.req("B-185")
+@pytest.mark.parametrize("round_way", [("a", "b", "a"), ("a", "c", "b", "a")])
+def test_nodes_that_are_each_others_destination_keep_their_servers(round_way):
+    """The first plan would move them there, the second one back, and so on for ever."""
+    clouds = cloud([host("a"), host("b"), host("c")], [server("x", "a"), server("y", "b")])
+    nodes = [{"src_node": s, "dst_node": d} for s, d in itertools.pairwise(round_way)]
+    solution = empty(clouds, compute_nodes=nodes)
+    assert migrations(solution) == {}
+    assert any("a is on a round way" in message for message in solution.messages)
+
+
+def test_a_node_may_be_the_destination_of_one_and_go_on_to_another():
+    clouds = cloud([host("a"), host("b"), host("c")], [server("x", "a"), server("y", "b")])
+    nodes = [{"src_node": "a", "dst_node": "b"}, {"src_node": "b", "dst_node": "c"}]
+    ways = {"x": ("a", "b", "live"), "y": ("b", "c", "live")}
+    assert migrations(empty(clouds, compute_nodes=nodes)) == ways
+
+
+def test_volumes_of_pools_that_are_each_others_destination_stay():
+    pools = [{"src_pool": "p1", "dst_pool": "p2"}, {"src_pool": "p2", "dst_pool": "p1"}]
+    solution = empty(EXAMPLE, volumes=[volume("v", "p1"), volume("w", "p2")], storage_pools=pools)
+    assert solution.actions == []
+    assert any("Pool p2 is on a round way" in message for message in solution.messages)
+    typed = [{**pools[1], "src_type": "other"}, pools[0]]  # no volume of that type comes back
+    assert moved(empty(EXAMPLE, volumes=[volume("v", "p1")], storage_pools=typed)) == ["v"]
 
 
 @pytest.mark.req("B-185")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab_decision.optimizer.dimensions import TOLERANCE
 from trimtab_decision.optimizer.packing import Groups, left_over
 
 GAP_TARGET = 0.02
@@ -27,6 +28,9 @@ DEAR_AVERAGE, DEAR_LAST = 0.6, 1.5
 """A last host is dear when it costs this many times the mean servers of a host, while the average
 move count of all closed hosts is already above that part of the mean."""
 MAX_DROPPED = 3
+FAIR_AVERAGE = 0.62
+"""Hosts beyond that are closed only while all of them cost less than this part of the mean servers of a host, each on average:
+what is left after a plan holds so many servers that the next audit finds nothing as cheap."""
 PRICE_STEPS = 18
 SWAP_CANDIDATES = 512
 SWAP_TRIES = 24
@@ -99,11 +103,13 @@ def hosts_to_close(
     max_moves: int | None = None,
     is_over: Callable[[], bool] = lambda: False,
     to_the_last: bool = False,
+    fair: float | None = None,
 ) -> Closing:
     """The set to close; deterministic. Cost: some tens of packings, then swaps within a budget.
 
     `max_moves`: the most moves that the set may add. `is_over`: no more swaps are tried.
     `to_the_last`: as many hosts as possible, even where the last ones are dear.
+    `fair`: on small clouds dear hosts too, while a closed host costs no more moves on average.
     """
     bound = lower_bound(problem)
     slack = int(max(GAP_TARGET * bound, min(2.0, bound / SMALL_CLUSTER)))
@@ -113,6 +119,8 @@ def hosts_to_close(
         closed = search.best(wanted + slack if to_the_last else wanted)
         if bound < FEW_HOSTS and not to_the_last:
             closed = search.drop_dear(closed)
+            if fair is not None:
+                closed = search.add_fair(closed, fair)
     else:
         closed = search.within(int(problem.in_use.sum()) - bound, max_moves)
     return Closing(closed=closed, bound=bound, packings=search.packings)
@@ -182,6 +190,17 @@ class _Search:
             if cost - int(self.cost[fewer].sum()) <= DEAR_LAST * self.mean_cost:
                 break
             closed = fewer
+        return closed
+
+    def add_fair(self, closed: NDArray[np.bool_], fair: float) -> NDArray[np.bool_]:
+        """One more host after the other while the average stays within `fair` moves a host."""
+        fair = min(fair, FAIR_AVERAGE * self.mean_cost)
+        while not self.is_over():
+            more = self.best(int(closed.sum()) + 1)
+            count = int(more.sum())
+            if count <= int(closed.sum()) or int(self.cost[more].sum()) > fair * count + TOLERANCE:
+                break
+            closed = more
         return closed
 
     def start(self, wanted: int) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ server whose new host is closed later just ends elsewhere. So a second audit fin
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -49,10 +50,12 @@ def consolidate(
     max_moves: int | None = None,
     is_over: Callable[[], bool] = lambda: False,
     to_the_last: bool = False,
+    fair: float | None = None,
 ) -> Consolidation:
     """Empty as many hosts as is worth it, for few moves. Changes `placement`.
 
     keep: [H] hosts that are never closed. max_moves: moves that may be added.
+    fair: see hosts_to_close; later passes ask, as the next audit does, only that hosts are cheap.
     """
     open_for_good = np.zeros(len(placement.free), dtype=bool) if keep is None else keep.copy()
     emptied = np.zeros(len(placement.free), dtype=bool)
@@ -71,7 +74,13 @@ def consolidate(
         if passes > 1:  # as the next audit sees it: hosts without servers are disabled by then
             problem = replace(problem, spare=np.zeros_like(problem.spare))
         left = None if max_moves is None else max_moves - (placement.n_moved() - moved_before)
-        closing = hosts_to_close(problem, max_moves=left, is_over=is_over, to_the_last=to_the_last)
+        closing = hosts_to_close(
+            problem,
+            max_moves=left,
+            is_over=is_over,
+            to_the_last=to_the_last,
+            fair=math.inf if fair is not None and passes > 1 else fair,
+        )
         packings += closing.packings
         placer = Placer(
             placement,

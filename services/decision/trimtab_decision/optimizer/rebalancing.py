@@ -193,7 +193,7 @@ class _Settled:
     def moves(self, kept: Mapping[int, BalancingMove]) -> list[BalancingMove]:
         """What gains most first; `kept`: moves that were explained already."""
         loads, placement, place = self.problem.loads, self.problem.placement, self.problem.place
-        without = self._deviation_without() @ loads.weight
+        without, total = self._deviation_without() @ loads.weight, self.total
         result = []
         for i in np.argsort(-without, kind="stable").tolist():
             server = int(self.away[i])
@@ -206,7 +206,7 @@ class _Settled:
                 source_load=float(loads.load[place[source], 0]),
                 target_load=float(loads.load[place[target], 0]),
                 total_before=float(without[i]),
-                total_after=self.total,
+                total_after=total,
                 runner_up=None,
             )
             result.append(known if known is not None and known.target == target else move)

@@ -2,12 +2,14 @@
 
 The shared search stops near its bound and leaves dear hosts of a small cloud open; Watcher's walk
 does not: from the least loaded host on, servers by descending cpu, each to the first host with
-room, the most loaded first. So on small clouds the walk is tried too. A cloud at rest is not
-stirred for a host that is dear, or audits would never come to an end.
+room, the most loaded first. So on small clouds the walk is tried too, and what it takes a freed host is what
+the search may spend on dear ones. A cloud at rest is not stirred for a host that is dear, or audits
+would never come to an end.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +24,6 @@ from trimtab_decision.optimizer.draining import (
     empty_to_the_last,
 )
 from trimtab_decision.optimizer.placing import Move
-from trimtab_decision.optimizer.state import Placement
 
 CHEAP = 0.6
 """A host with at most this many times the mean servers of a host in use is worth its moves."""
@@ -36,27 +37,28 @@ def consolidate_at_least(request: Request) -> Consolidation:
     """
     placement = request.placement
     mark, used = placement.mark, _used(placement.host, len(placement.free))
-    found = _search(request)
     if request.max_moves is not None or not 0 < used.sum() <= FEW_HOSTS:
-        return found
+        return _search(request)
+    moved_before = placement.n_moved()
+    _walk(request)
+    walked_left = _used(placement.host, len(placement.free))
+    emptied = int((used & ~walked_left).sum())
+    fair = (placement.n_moved() - moved_before) / emptied if emptied else math.inf
+    placement.undo_to(mark)
+    found = _search(request, fair)
     notes = {move.server: move for move in found.moves}
-    bound, passes = found.bound, found
+    passes = found
     for _ in range(MAX_ROUNDS):
         walked = _walk(request, only_cheap=True)
         if not walked or request.is_over():
             break
-        passes = _search(request)
+        passes = _search(request, math.inf)
         notes.update((move.server, move) for move in (*walked, *passes.moves))
     left = _used(placement.host, len(placement.free))
-    if left.sum() > bound and (used & ~left).any() and not request.is_over():
-        searched = placement.host.copy()
+    is_beaten = left.sum() > walked_left.sum() and (used & ~left).any()
+    if is_beaten and not request.is_over():
         placement.undo_to(mark)
-        _walk(request)
-        walked_left = _used(placement.host, len(placement.free))
-        placement.undo_to(mark)
-        if walked_left.sum() < left.sum():
-            return empty_to_the_last(replace(request, try_receivers=True))
-        _put(placement, searched)
+        return empty_to_the_last(replace(request, try_receivers=True))
     return replace(
         found,
         moves=moves_of(placement, notes),
@@ -65,13 +67,14 @@ def consolidate_at_least(request: Request) -> Consolidation:
     )
 
 
-def _search(request: Request) -> Consolidation:
+def _search(request: Request, fair: float | None = None) -> Consolidation:
     return consolidate(
         request.placement,
         request.dims,
         request.masks,
         max_moves=request.max_moves,
         is_over=request.is_over,
+        fair=fair,
     )
 
 
@@ -92,11 +95,6 @@ def _walk(request: Request, *, only_cheap: bool = False) -> list[Move]:
         try_receivers=True,
     )
     return moves
-
-
-def _put(placement: Placement, host: NDArray[np.int32]) -> None:
-    for server in np.flatnonzero(host != placement.host).tolist():
-        placement.move(server, int(host[server]))
 
 
 def _used(host: NDArray[np.int32], n_hosts: int) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ README.md beside this file, which a test runs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -112,12 +112,26 @@ class _Zone:
         ]
         return ordered_volumes(chosen, self.priority)
 
-    def _entry(self, volume: VolumeRow) -> Mapping[str, str] | None:
-        """The entry of the volume: its pool with its type, else its pool without a type (B-187)."""
-        of_pool = [e for e in self.given["storage_pools"] if e["src_pool"] == volume.pool]
+    def _entry(self, volume: VolumeRow, pool: str | None = None) -> Mapping[str, str] | None:
+        """The entry of the volume: its pool with its type, else its pool without a type (B-187).
+
+        `pool`: as if it were in that one.
+        """
+        where = volume.pool if pool is None else pool
+        of_pool = [e for e in self.given["storage_pools"] if e["src_pool"] == where]
         exact = [e for e in of_pool if e.get("src_type") == volume.volume_type]
         general = [e for e in of_pool if "src_type" not in e]
         return next(iter(exact + general), None)
+
+    def _goes_round(self, volume: VolumeRow) -> bool:
+        """Whether pool after pool the volume would be back in its own."""
+
+        def following(pool: str) -> str | None:
+            entry = self._entry(volume, pool) or {}
+            is_retyped = entry.get("dst_type") not in {None, volume.volume_type}
+            return None if is_retyped else entry.get("dst_pool")
+
+        return _comes_back(volume.pool, following)
 
     def move_volume(self, volume: VolumeRow) -> bool:
         """Plan the volume's action, unless its pool has its share; whether it was planned."""
@@ -137,6 +151,12 @@ class _Zone:
                 "other pool is given; it stays."
             )
             return False
+        if kind == "migrate" and self._goes_round(volume):
+            self.solution.note(
+                f"Pool {volume.pool} is on a round way of destinations that ends in itself: it would never be empty, "
+                "and its volumes stay."
+            )
+            return False
         reason = f"Pool {volume.pool} is being emptied."
         add_volume_move(self.solution, volume, kind=kind, target=target, reason=reason)
         self.planned["update" if volume.status == "in-use" else "detached"] += 1
@@ -154,6 +174,12 @@ class _Zone:
             self.solution.note(f"{source} is down: its servers cannot be migrated.")
             return
         target = self.target_of[source]
+        if _comes_back(source, self.target_of.get):
+            self.solution.note(
+                f"{source} is on a round way of destinations that ends in itself: it would never be empty, and its "
+                "servers stay."
+            )
+            return
         destination = None if target is None else self._destination(server, target)
         if target is not None and destination is None:
             return
@@ -203,6 +229,16 @@ class _Zone:
             )
         elif not volumes and not servers:
             self.solution.note("There is nothing to move on the given nodes and pools.")
+
+
+def _comes_back(start: str, following: Callable[[str], str | None]) -> bool:
+    """Whether who goes on from each to the one that follows it comes back, after others, to the start."""
+    seen = {start}
+    place = following(start)
+    while place is not None and place not in seen:
+        seen.add(place)
+        place = following(place)
+    return place == start and len(seen) > 1
 
 
 def _kind(zone: _Zone, server: int) -> str:
