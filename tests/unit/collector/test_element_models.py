@@ -371,6 +371,23 @@ async def test_the_baremetal_model_shows_ironic_and_follows_it():
         assert host.state == "up"
 
 
+@pytest.mark.req("C-172")
+async def test_the_health_of_machines_and_whether_they_boot_from_volumes_is_read():
+    async with a_cloud() as (cloud, session):
+        cloud.state.hosts["compute-1"].machine_fault = "power failure"
+        cloud.state.hosts["compute-2"].boots_from_volume = True
+        running = BaremetalPlugin().build(context(session))
+        await running.sync.step()
+        rows = {row.human_id: row for row in running.live.model.rows(baremetal.NODE)}
+        assert (rows["compute-1"].fault, rows["compute-1"].boots_from_volume) == (
+            "power failure",
+            False,
+        )
+        assert (rows["compute-2"].fault, rows["compute-2"].boots_from_volume) == ("", True)
+        sent = elements_of(running.live.messages("initial"))
+        assert {row.human_id: row for row in sent.rows(baremetal.NODE)} == rows
+
+
 @pytest.mark.req("C-081")
 async def test_a_machine_that_names_no_hypervisor_is_kept_with_a_warning():
     class Source:
@@ -384,7 +401,7 @@ async def test_a_machine_that_names_no_hypervisor_is_kept_with_a_warning():
     assert read.elements[0].power_state is PowerState.UNKNOWN
 
 
-@pytest.mark.req("C-083")
+@pytest.mark.req("C-083", "C-172")
 def test_machines_follow_their_events():
     desk = Desk("baremetal", IRONIC)
     desk.receive(machine_event("baremetal.node.create.end"))
@@ -401,6 +418,14 @@ def test_machines_follow_their_events():
     )
     row = desk.live.model.find(baremetal.NODE, VOLUME)
     assert (row.maintenance, row.maintenance_reason) == (True, "r")
+    desk.receive(
+        machine_event(
+            "baremetal.node.update.end", fault="clean failure", storage_interface="cinder"
+        ),
+        machine_event("baremetal.node.update.end", fault=3),
+    )
+    row = desk.live.model.find(baremetal.NODE, VOLUME)
+    assert (row.fault, row.boots_from_volume) == ("clean failure", True)
     desk.receive(machine_event("baremetal.node.delete.end"))
     assert desk.live.model.find(baremetal.NODE, VOLUME) is None
 
@@ -431,7 +456,8 @@ async def test_maas_machines_are_matched_to_hypervisors_by_their_name():
         assert request.url.path == "/MAAS/api/2.0/machines/"
         return httpx.Response(
             200, json=[{"system_id": "abc", "fqdn": "h1", "power_state": "on"},
-                       {"system_id": "def", "fqdn": "h9", "power_state": "strange"}],
+                       {"system_id": "def", "fqdn": "h9", "power_state": "strange",
+                "status_name": "Failed testing"}],
         )  # fmt: skip
 
     class Nova:
@@ -450,6 +476,7 @@ async def test_maas_machines_are_matched_to_hypervisors_by_their_name():
         False,
     )
     assert (second.compute_node_id, second.power_state) == ("", PowerState.UNKNOWN)
+    assert (first.fault, second.fault, second.maintenance) == ("", "Failed testing", False)
     assert "c" not in repr(settings).partition("api_key")[2]
     await maas.close()
     with pytest.raises(InvalidArgument, match="CONSUMER:TOKEN:SECRET"):

@@ -154,7 +154,7 @@ def test_a_model_without_a_section_of_the_scope_is_unrestricted():
     assert scoped_baremetal(snapshot, scope).snapshot is snapshot
 
 
-@pytest.mark.req("C-087", "C-108")
+@pytest.mark.req("C-087", "C-108", "C-172")
 def test_baremetal_removes_the_nodes_that_are_listed():
     rows = {baremetal.NODE: (BaremetalNodeRow(uuid="a"), BaremetalNodeRow(uuid="b"))}
     snapshot = ElementSnapshot(epoch="e", revision=1, taken_at=NOW, rows=rows)

@@ -51,7 +51,7 @@ def upsert_machine(event: Notification) -> Outcome:
     """Adds or replaces the machine with what the event says."""
     data = dict(event.data)
     data["uuid"] = machine_uuid(data)
-    for field in ("name", "power_state", "maintenance_reason", "instance_uuid"):
+    for field in _TEXTS:
         text_or_none(data, field)
     data["extra"] = texts(data.get("extra"), "extra")
     if not isinstance(data.get("maintenance"), bool):
@@ -64,6 +64,14 @@ def remove_machine(event: Notification) -> Outcome:
     return Outcome(changes=(Remove(NODE, machine_uuid(event.data)),))
 
 
+_TEXTS = (
+    "name",
+    "power_state",
+    "maintenance_reason",
+    "instance_uuid",
+    "fault",
+    "storage_interface",
+)
 _UPSERT = Rule(handler=upsert_machine)
 TABLE: Mapping[str, EventRule] = {
     "baremetal.node.create.end": _UPSERT,

@@ -90,4 +90,6 @@ def machine_row(record: MachineRecord) -> BaremetalNodeRow:
         instance_uuid=record.instance_uuid,
         extra=record.extra,
         up_when_off=record.up_when_off,
+        fault=record.fault,
+        boots_from_volume=record.boots_from_volume,
     )

@@ -13,6 +13,9 @@ from trimtab_common.openstack.session import CloudApi
 
 SERVICE = "baremetal"
 _PAGE = 500
+_MICROVERSION = "1.42"
+"""Rocky: `fault` is there, and `storage_interface` since 1.33."""
+_NO_STORAGE = "noop"
 _POWER = {
     "power on": PowerState.ON,
     "rebooting": PowerState.ON,
@@ -38,6 +41,8 @@ class MachineRecord:
     instance_uuid: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
     up_when_off: bool = True
+    fault: str = ""
+    boots_from_volume: bool = False
 
 
 class MachineReader(Protocol):
@@ -64,7 +69,7 @@ class Ironic:
         params = {"limit": str(_PAGE)}
         while True:
             answer = await self._api.get(
-                SERVICE, "/nodes/detail", params=params, microversion="1.10"
+                SERVICE, "/nodes/detail", params=params, microversion=_MICROVERSION
             )
             with understood("Ironic's nodes"):
                 page = {item["uuid"]: machine_of(item) for item in answer.body["nodes"]}
@@ -76,7 +81,7 @@ class Ironic:
 
     async def machine(self, uuid: str) -> MachineRecord:
         """One node."""
-        answer = await self._api.get(SERVICE, f"/nodes/{uuid}", microversion="1.10")
+        answer = await self._api.get(SERVICE, f"/nodes/{uuid}", microversion=_MICROVERSION)
         with understood("Ironic's node"):
             return machine_of(answer.body)
 
@@ -99,4 +104,6 @@ def machine_of(item: Mapping[str, Any]) -> MachineRecord:
         compute_node_id=str(extra.get("compute_node_id") or ""),
         instance_uuid=item.get("instance_uuid") or "",
         extra=extra,
+        fault=item.get("fault") or "",
+        boots_from_volume=(item.get("storage_interface") or _NO_STORAGE) != _NO_STORAGE,
     )

@@ -128,13 +128,15 @@ class Maas:
 def _machine(item: Mapping[str, Any], hypervisors: Mapping[str, str]) -> MachineRecord:
     text = str(item.get("power_state") or "")
     name = item.get("fqdn") or item.get("hostname") or ""
+    status = str(item.get("status_name") or "")
     return MachineRecord(
         uuid=item["system_id"],
         name=name,
         power_text=text,
         power_state=_POWER.get(text, PowerState.UNKNOWN),
-        maintenance=item.get("status_name") == "Broken",
+        maintenance=status == "Broken",
         maintenance_reason=str(item.get("error_description") or ""),
         compute_node_id=hypervisors.get(name, ""),
         up_when_off=False,
+        fault=status if status == "Broken" or status.startswith("Failed") else "",
     )

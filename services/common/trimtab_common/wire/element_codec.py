@@ -176,6 +176,8 @@ def _machine_message(row: BaremetalNodeRow) -> model_pb2.BaremetalNode:
         instance_uuid=row.instance_uuid,
         extra_json=orjson.dumps(row.extra).decode() if row.extra else "",
         up_when_off=row.up_when_off,
+        fault=row.fault,
+        boots_from_volume=row.boots_from_volume,
     )
 
 
@@ -193,6 +195,8 @@ def _machine_row(message: model_pb2.BaremetalNode) -> BaremetalNodeRow:
         instance_uuid=message.instance_uuid,
         extra=orjson.loads(message.extra_json) if message.extra_json else {},
         up_when_off=message.up_when_off,
+        fault=message.fault,
+        boots_from_volume=message.boots_from_volume,
     )
 
 
