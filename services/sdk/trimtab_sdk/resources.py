@@ -30,6 +30,14 @@ class _Resource(resource.Resource):
     deleted_at = Body("deleted_at")
 
 
+class _Changeable(_Resource):
+    """Takes a JSON patch."""
+
+    allow_commit = True
+    commit_method = "PATCH"
+    commit_jsonpatch = True
+
+
 class Goal(_Resource):
     """What can be optimized for."""
 
@@ -58,14 +66,12 @@ class Strategy(_Resource):
     parameters_spec = Body("parameters_spec", type=dict)
 
 
-class AuditTemplate(_Resource):
+class AuditTemplate(_Changeable):
     """What several audits have in common."""
 
     base_path = "/audit_templates"
     resources_key = "audit_templates"
-    allow_create = allow_commit = allow_delete = True
-    commit_method = "PATCH"
-    commit_jsonpatch = True
+    allow_create = allow_delete = True
     _query_mapping = QueryParameters("goal", "strategy", "sort_key", "sort_dir")
 
     id = _uuid()
@@ -81,14 +87,12 @@ class AuditTemplate(_Resource):
     strategy_name = Body("strategy_name")
 
 
-class Audit(_Resource):
+class Audit(_Changeable):
     """A wish to optimize, once, again and again, or when something happens."""
 
     base_path = "/audits"
     resources_key = "audits"
-    allow_create = allow_commit = allow_delete = True
-    commit_method = "PATCH"
-    commit_jsonpatch = True
+    allow_create = allow_delete = True
     _query_mapping = QueryParameters("goal", "strategy", "sort_key", "sort_dir")
 
     id = _uuid()
@@ -114,14 +118,12 @@ class Audit(_Resource):
     hostname = Body("hostname")
 
 
-class ActionPlan(_Resource):
+class ActionPlan(_Changeable):
     """What an audit recommends."""
 
     base_path = "/action_plans"
     resources_key = "action_plans"
-    allow_commit = allow_delete = True
-    commit_method = "PATCH"
-    commit_jsonpatch = True
+    allow_delete = True
     _query_mapping = QueryParameters("audit_uuid", "strategy", "sort_key", "sort_dir")
 
     id = _uuid()
@@ -135,14 +137,11 @@ class ActionPlan(_Resource):
     hostname = Body("hostname")
 
 
-class Action(_Resource):
+class Action(_Changeable):
     """One step of a plan."""
 
     base_path = "/actions"
     resources_key = "actions"
-    allow_commit = True
-    commit_method = "PATCH"
-    commit_jsonpatch = True
     _query_mapping = QueryParameters("action_plan_uuid", "audit_uuid", "sort_key", "sort_dir")
 
     id = _uuid()
