@@ -76,9 +76,12 @@ class ServerActs:
                 asked = now
                 self._cloud.ask_to_delete(*(server.uuid for server in ours))
             time.sleep(1)
-        if self._group:
-            self._cloud.compute.delete(f"/os-server-groups/{self._group}", microversion=VERSION)
-            self._group = ""
+        self._group = ""
+        found = self._cloud.compute.get("/os-server-groups", microversion=VERSION).json()
+        for group in found["server_groups"]:  # side by side, two may have been made
+            if group["name"] == self._prefix:
+                path = f"/os-server-groups/{group['id']}"
+                self._cloud.compute.delete(path, microversion=VERSION)
 
     def _create(self) -> Act:
         self._number += 1

@@ -57,9 +57,11 @@ async def test_the_first_model_is_a_handful_of_requests(cloud, note):
                 f"{time.monotonic() - began:.1f} s of waiting; the peer: 397 requests, 29 to 35 s",
             )
             lists = [path for path in counted.paths if "/inventories" not in path]
-            assert len(lists) <= LISTS + (ROOTS_AND_LOGIN if name == "first" else 0), lists
+            # Nova does not tell whether there are more groups: where there are some, one more page is asked for
+            most = LISTS + bool(read.groups) + (ROOTS_AND_LOGIN if name == "first" else 0)
+            assert len(lists) <= most, lists
             assert len(counted.paths) - len(lists) == hosts
             assert cpu_s < CPU_S
-            assert len(lists) == len(set(lists)) or name == "first", lists
+            assert len(lists) - len(set(lists)) <= bool(read.groups) or name == "first", lists
     finally:
         await session.close()

@@ -3,7 +3,8 @@
     connection = trimtab_sdk.connected(openstack.connect(cloud="mycloud"))
     audit = connection.infra_optim.create_audit(goal="server_consolidation", audit_type="ONESHOT")
 
-Stands alone: it needs openstacksdk and nothing else of Trimtab, and speaks to Watcher's API too.
+Stands alone: it needs openstacksdk and nothing else of Trimtab. It asks for the newest microversion that both
+ends know, so it speaks to Watcher's API too.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from openstack import exceptions, proxy, resource
+from openstack import exceptions, proxy, resource, utils
 
 from trimtab_sdk.resources import (
     NEWEST,
@@ -22,7 +22,7 @@ from trimtab_sdk.resources import (
 R = TypeVar("R", bound=resource.Resource)
 Patch = Sequence[Mapping[str, Any]]
 """RFC 6902, e.g. [{"op": "replace", "path": "/interval", "value": 600}]."""
-FAILED = ("FAILED", "CANCELLED", "SUPERSEDED")
+ENDS = ("SUCCEEDED", "FAILED", "CANCELLED", "SUPERSEDED", "DELETED")
 
 
 class Proxy(proxy.Proxy):
@@ -33,7 +33,7 @@ class Proxy(proxy.Proxy):
 
     def goals(self, *, details: bool = True, **query: Any) -> Iterator[Goal]:
         """All goals."""
-        return self._all(Goal, details, query)
+        return self._all(Goal, details=details, query=query)
 
     def get_goal(self, goal: str | Goal) -> Goal:
         """One goal. NotFoundException."""
@@ -41,7 +41,7 @@ class Proxy(proxy.Proxy):
 
     def strategies(self, *, details: bool = True, **query: Any) -> Iterator[Strategy]:
         """All strategies; `goal=` of one goal."""
-        return self._all(Strategy, details, query)
+        return self._all(Strategy, details=details, query=query)
 
     def get_strategy(self, strategy: str | Strategy) -> Strategy:
         """One strategy. NotFoundException."""
@@ -57,7 +57,7 @@ class Proxy(proxy.Proxy):
 
     def audit_templates(self, *, details: bool = True, **query: Any) -> Iterator[AuditTemplate]:
         """All audit templates; `goal=`, `strategy=`."""
-        return self._all(AuditTemplate, details, query)
+        return self._all(AuditTemplate, details=details, query=query)
 
     def get_audit_template(self, audit_template: str | AuditTemplate) -> AuditTemplate:
         """One audit template. NotFoundException."""
@@ -83,7 +83,7 @@ class Proxy(proxy.Proxy):
 
     def audits(self, *, details: bool = True, **query: Any) -> Iterator[Audit]:
         """All audits; `goal=`, `strategy=`."""
-        return self._all(Audit, details, query)
+        return self._all(Audit, details=details, query=query)
 
     def get_audit(self, audit: str | Audit) -> Audit:
         """One audit. NotFoundException."""
@@ -108,19 +108,28 @@ class Proxy(proxy.Proxy):
     def trigger_audit(self, audit: str | Audit) -> None:
         """Calls the webhook of an EVENT audit."""
         ident = resource.Resource._get_id(audit)  # noqa: SLF001, openstacksdk has no other
-        exceptions.raise_from_response(self.post(f"/webhooks/{ident}", microversion=NEWEST))
+        answer = self.post(f"/webhooks/{ident}", microversion=self._newest())
+        exceptions.raise_from_response(answer)
 
     def wait_for_audit(
-        self, audit: Audit, *, status: str = "SUCCEEDED", wait_s: float = 300, every_s: float = 1
+        self,
+        audit: str | Audit,
+        *,
+        status: str = "SUCCEEDED",
+        wait_s: float = 300,
+        every_s: float = 1,
     ) -> Audit:
-        """Until it is in this state. ResourceFailure in another end, ResourceTimeout."""
-        return self._awaited(audit, status, wait_s, every_s)
+        """Until it is in this state; a CONTINUOUS one stays ONGOING until it is cancelled.
+
+        ResourceFailure in another end, ResourceTimeout.
+        """
+        return self._awaited(Audit, audit, status, wait_s, every_s)
 
     # -- plans and actions ----------------------------------------------------------------------
 
     def action_plans(self, *, details: bool = True, **query: Any) -> Iterator[ActionPlan]:
         """All action plans; `audit_uuid=` of one audit."""
-        return self._all(ActionPlan, details, query)
+        return self._all(ActionPlan, details=details, query=query)
 
     def get_action_plan(self, action_plan: str | ActionPlan) -> ActionPlan:
         """One action plan. NotFoundException."""
@@ -128,11 +137,25 @@ class Proxy(proxy.Proxy):
 
     def start_action_plan(self, action_plan: str | ActionPlan) -> ActionPlan:
         """Lets the applier carry it out. BadRequestException when it cannot be started."""
-        return self._ordered(action_plan, "start")
+        known = self._get_resource(ActionPlan, action_plan)
+        path = f"{ActionPlan.base_path}/{known.id}/start"
+        answer = self.post(path, json={}, microversion=self._newest())
+        exceptions.raise_from_response(answer)
+        return self.get_action_plan(known)
 
-    def rollback_action_plan(self, action_plan: str | ActionPlan) -> ActionPlan:
-        """Undoes a plan that has ended; microversion 1.8."""
-        return self._ordered(action_plan, "rollback")
+    def rollback_action_plan(
+        self, action_plan: str | ActionPlan, *, actions: Sequence[str] = ()
+    ) -> ActionPlan:
+        """Undoes a plan that has ended, or these of its actions: the new plan that does so, launched.
+
+        Microversion 1.8; Watcher has no such thing.
+        """
+        known = self._get_resource(ActionPlan, action_plan)
+        path = f"{ActionPlan.base_path}/{known.id}/rollback"
+        body = {"actions": list(actions)} if actions else {}
+        made = ActionPlan.new()
+        made._translate_response(self.post(path, json=body, microversion=NEWEST))  # noqa: SLF001, as below
+        return made
 
     def cancel_action_plan(self, action_plan: str | ActionPlan) -> ActionPlan:
         """Before its start at once; one under way ends what it has begun first."""
@@ -148,18 +171,18 @@ class Proxy(proxy.Proxy):
 
     def wait_for_action_plan(
         self,
-        action_plan: ActionPlan,
+        action_plan: str | ActionPlan,
         *,
         status: str = "SUCCEEDED",
         wait_s: float = 3600,
         every_s: float = 1,
     ) -> ActionPlan:
         """Until it is in this state. ResourceFailure in another end, ResourceTimeout."""
-        return self._awaited(action_plan, status, wait_s, every_s)
+        return self._awaited(ActionPlan, action_plan, status, wait_s, every_s)
 
     def actions(self, *, details: bool = True, **query: Any) -> Iterator[Action]:
         """All actions; `action_plan_uuid=`, `audit_uuid=`."""
-        return self._all(Action, details, query)
+        return self._all(Action, details=details, query=query)
 
     def get_action(self, action: str | Action) -> Action:
         """One action. NotFoundException."""
@@ -176,7 +199,7 @@ class Proxy(proxy.Proxy):
 
     def scoring_engines(self, *, details: bool = True, **query: Any) -> Iterator[ScoringEngine]:
         """All scoring engines."""
-        return self._all(ScoringEngine, details, query)
+        return self._all(ScoringEngine, details=details, query=query)
 
     def get_scoring_engine(self, scoring_engine: str | ScoringEngine) -> ScoringEngine:
         """One scoring engine. NotFoundException."""
@@ -184,7 +207,7 @@ class Proxy(proxy.Proxy):
 
     def services(self, *, details: bool = True, **query: Any) -> Iterator[Service]:
         """The replicas of decision and applier."""
-        return self._all(Service, details, query)
+        return self._all(Service, details=details, query=query)
 
     def get_service(self, service: str | Service) -> Service:
         """One of them. NotFoundException."""
@@ -208,34 +231,37 @@ class Proxy(proxy.Proxy):
         options.setdefault("microversion_service_type", "infra-optim")
         return super().request(*arguments, **options)
 
-    def _all(self, kind: Any, details: bool, query: Mapping[str, Any]) -> Iterator[Any]:  # noqa: FBT001, of callers here
+    def _all(self, kind: Any, *, details: bool, query: Mapping[str, Any]) -> Iterator[Any]:
         path = f"{kind.base_path}/detail" if details else None
         found: Iterator[Any] = self._list(kind, base_path=path, **query)
         return found
 
+    def _newest(self) -> str | None:
+        """The newest microversion that both know."""
+        newest: str | None = utils.maximum_supported_microversion(self, NEWEST)
+        return newest
+
     def _json(self, path: str, **query: str) -> Any:
-        answer = self.get(path, params=query, microversion=NEWEST)
+        answer = self.get(path, params=query, microversion=self._newest())
         exceptions.raise_from_response(answer)
         return answer.json()
 
     def _patched(self, kind: type[R], ident: str | R, patch: Patch) -> R:
         changed: R = self._get_resource(kind, ident)
-        answer = self.patch(f"{kind.base_path}/{changed.id}", json=list(patch), microversion=NEWEST)
+        answer = self.patch(
+            f"{kind.base_path}/{changed.id}", json=list(patch), microversion=self._newest()
+        )
         changed._translate_response(answer)  # noqa: SLF001, as openstacksdk's own resources do
         return changed
 
-    def _ordered(self, action_plan: str | ActionPlan, order: str) -> ActionPlan:
-        known = self._get_resource(ActionPlan, action_plan)
-        path = f"{ActionPlan.base_path}/{known.id}/{order}"
-        exceptions.raise_from_response(self.post(path, json={}, microversion=NEWEST))
-        return self.get_action_plan(known)
-
-    def _awaited(self, watched: R, status: str, wait_s: float, every_s: float) -> R:
+    def _awaited(
+        self, kind: type[R], watched: str | R, status: str, wait_s: float, every_s: float
+    ) -> R:
         reached: R = resource.wait_for_status(
             self,
-            self._get(type(watched), watched.id),  # wait_for_status believes what it is given
+            self._get(kind, watched),  # wait_for_status believes what it is given
             status,
-            [state for state in FAILED if state != status],
+            [state for state in ENDS if state != status],
             every_s,
             wait_s,
             attribute="state",

@@ -30,14 +30,6 @@ class _Resource(resource.Resource):
     deleted_at = Body("deleted_at")
 
 
-class _Changeable(_Resource):
-    """Takes a JSON patch."""
-
-    allow_commit = True
-    commit_method = "PATCH"
-    commit_jsonpatch = True
-
-
 class Goal(_Resource):
     """What can be optimized for."""
 
@@ -66,7 +58,7 @@ class Strategy(_Resource):
     parameters_spec = Body("parameters_spec", type=dict)
 
 
-class AuditTemplate(_Changeable):
+class AuditTemplate(_Resource):
     """What several audits have in common."""
 
     base_path = "/audit_templates"
@@ -87,7 +79,7 @@ class AuditTemplate(_Changeable):
     strategy_name = Body("strategy_name")
 
 
-class Audit(_Changeable):
+class Audit(_Resource):
     """A wish to optimize, once, again and again, or when something happens."""
 
     base_path = "/audits"
@@ -118,7 +110,7 @@ class Audit(_Changeable):
     hostname = Body("hostname")
 
 
-class ActionPlan(_Changeable):
+class ActionPlan(_Resource):
     """What an audit recommends."""
 
     base_path = "/action_plans"
@@ -137,7 +129,7 @@ class ActionPlan(_Changeable):
     hostname = Body("hostname")
 
 
-class Action(_Changeable):
+class Action(_Resource):
     """One step of a plan."""
 
     base_path = "/actions"

@@ -143,11 +143,13 @@ class Store:
 
         A connection in use would be nobody's after the pool is gone, and end with a warning or not at all.
         """
-        for _ in range(int(CLOSE_S / CLOSE_POLL_S)):  # the pool tells nobody, so it is asked
-            if not self._in_use():
-                break
-            await asyncio.sleep(CLOSE_POLL_S)
-        await self._engine.dispose()
+        try:
+            for _ in range(int(CLOSE_S / CLOSE_POLL_S)):  # the pool tells nobody, so it is asked
+                if not self._in_use():
+                    break
+                await asyncio.sleep(CLOSE_POLL_S)
+        finally:
+            await self._engine.dispose()
 
     def _in_use(self) -> int:
         pool = self._engine.pool
