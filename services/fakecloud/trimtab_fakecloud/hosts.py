@@ -45,9 +45,9 @@ class Host:
     target_power: str | None = None
     """Ironic's ``target_power_state`` while it is being switched."""
     maintenance_reason: str | None = None
-    machine_fault: str | None = None
-    boots_from_volume: bool = False
     """Of the machine, in Ironic; None: no maintenance."""
+    machine_fault: str | None = None
+    can_boot_from_volume: bool = False
     updated_at: float = 0.0
     traits: set[str] = field(default_factory=set)
     generation: int = 1

@@ -375,15 +375,15 @@ async def test_the_baremetal_model_shows_ironic_and_follows_it():
 async def test_the_health_of_machines_and_whether_they_boot_from_volumes_is_read():
     async with a_cloud() as (cloud, session):
         cloud.state.hosts["compute-1"].machine_fault = "power failure"
-        cloud.state.hosts["compute-2"].boots_from_volume = True
+        cloud.state.hosts["compute-2"].can_boot_from_volume = True
         running = BaremetalPlugin().build(context(session))
         await running.sync.step()
         rows = {row.human_id: row for row in running.live.model.rows(baremetal.NODE)}
-        assert (rows["compute-1"].fault, rows["compute-1"].boots_from_volume) == (
+        assert (rows["compute-1"].fault, rows["compute-1"].can_boot_from_volume) == (
             "power failure",
             False,
         )
-        assert (rows["compute-2"].fault, rows["compute-2"].boots_from_volume) == ("", True)
+        assert (rows["compute-2"].fault, rows["compute-2"].can_boot_from_volume) == ("", True)
         sent = elements_of(running.live.messages("initial"))
         assert {row.human_id: row for row in sent.rows(baremetal.NODE)} == rows
 
@@ -425,7 +425,7 @@ def test_machines_follow_their_events():
         machine_event("baremetal.node.update.end", fault=3),
     )
     row = desk.live.model.find(baremetal.NODE, VOLUME)
-    assert (row.fault, row.boots_from_volume) == ("clean failure", True)
+    assert (row.fault, row.can_boot_from_volume) == ("clean failure", True)
     desk.receive(machine_event("baremetal.node.delete.end"))
     assert desk.live.model.find(baremetal.NODE, VOLUME) is None
 
@@ -457,7 +457,8 @@ async def test_maas_machines_are_matched_to_hypervisors_by_their_name():
         return httpx.Response(
             200, json=[{"system_id": "abc", "fqdn": "h1", "power_state": "on"},
                        {"system_id": "def", "fqdn": "h9", "power_state": "strange",
-                "status_name": "Failed testing"}],
+                "status_name": "Failed testing"},
+                {"system_id": "ghi", "fqdn": "h8", "power_state": "off", "status_name": "Broken"}],
         )  # fmt: skip
 
     class Nova:
@@ -469,7 +470,7 @@ async def test_maas_machines_are_matched_to_hypervisors_by_their_name():
     settings = MaasSettings(url="http://maas/MAAS", api_key="a:b:c")
     maas = Maas(settings, Nova(), transport=httpx.MockTransport(answer))
     read = await BaremetalReader(maas).read_all(baremetal.baremetal_model())
-    first, second = read.elements
+    first, second, third = read.elements
     assert (first.compute_node_id, first.power_state, first.up_when_off) == (
         "uuid-h1",
         PowerState.ON,
@@ -477,6 +478,7 @@ async def test_maas_machines_are_matched_to_hypervisors_by_their_name():
     )
     assert (second.compute_node_id, second.power_state) == ("", PowerState.UNKNOWN)
     assert (first.fault, second.fault, second.maintenance) == ("", "Failed testing", False)
+    assert (third.fault, third.maintenance) == ("Broken", True)
     assert "c" not in repr(settings).partition("api_key")[2]
     await maas.close()
     with pytest.raises(InvalidArgument, match="CONSUMER:TOKEN:SECRET"):

@@ -176,6 +176,17 @@ def test_volumes_of_pools_that_are_each_others_destination_stay():
     assert moved(empty(EXAMPLE, volumes=[volume("v", "p1")], storage_pools=typed)) == ["v"]
 
 
+def test_types_that_are_each_others_destination_stay_and_a_way_of_types_that_ends_is_gone():
+    there = {"src_pool": "p1", "src_type": "A", "dst_type": "B"}
+    back = {"src_pool": "p1", "src_type": "B", "dst_type": "A"}
+    on = {"src_pool": "p1", "src_type": "B", "dst_pool": "p2"}
+    volumes = [volume("v", "p1", volume_type="A")]
+    solution = empty(EXAMPLE, volumes=volumes, storage_pools=[there, back])
+    assert solution.actions == []
+    assert any("on a round way" in message for message in solution.messages)
+    assert moved(empty(EXAMPLE, volumes=volumes, storage_pools=[there, on])) == ["v"]
+
+
 @pytest.mark.req("B-185")
 @pytest.mark.parametrize("parameters", [{}, {"compute_nodes": [{"src_node": "nowhere"}]}])
 def test_nothing_given_or_an_unknown_node_gives_an_empty_plan(parameters):

@@ -91,5 +91,5 @@ def machine_row(record: MachineRecord) -> BaremetalNodeRow:
         extra=record.extra,
         up_when_off=record.up_when_off,
         fault=record.fault,
-        boots_from_volume=record.boots_from_volume,
+        can_boot_from_volume=record.can_boot_from_volume,
     )

@@ -28,8 +28,8 @@ class BaremetalNodeRow:
     compute_node_id: uuid of the hypervisor on it, "" unknown: then it cannot be used for power
     actions (C-081). up_when_off: its Nova service stays "up" while it is off (C-085).
     power_text: what the service called the power state. fault: what the service found broken, ""
-    when nothing is known to be. boots_from_volume: its system is on a volume, so another machine can take it
-    over: with `fault` what a spare machine (N+1) is counted by (C-172).
+    when nothing is known to be. can_boot_from_volume: it can have its system on a volume; where it has, another
+    machine can take it over. With `fault` what a spare machine (N+1) is counted by (C-172).
     """
 
     KIND: ClassVar[str] = NODE
@@ -45,7 +45,7 @@ class BaremetalNodeRow:
     extra: Mapping[str, Any] = field(default_factory=dict)
     up_when_off: bool = True
     fault: str = ""
-    boots_from_volume: bool = False
+    can_boot_from_volume: bool = False
 
     def __post_init__(self) -> None:
         check_row(self, self.uuid)

@@ -42,7 +42,7 @@ class MachineRecord:
     extra: Mapping[str, Any] = field(default_factory=dict)
     up_when_off: bool = True
     fault: str = ""
-    boots_from_volume: bool = False
+    can_boot_from_volume: bool = False
 
 
 class MachineReader(Protocol):
@@ -105,5 +105,5 @@ def machine_of(item: Mapping[str, Any]) -> MachineRecord:
         instance_uuid=item.get("instance_uuid") or "",
         extra=extra,
         fault=item.get("fault") or "",
-        boots_from_volume=(item.get("storage_interface") or _NO_STORAGE) != _NO_STORAGE,
+        can_boot_from_volume=(item.get("storage_interface") or _NO_STORAGE) != _NO_STORAGE,
     )

@@ -177,7 +177,7 @@ def _machine_message(row: BaremetalNodeRow) -> model_pb2.BaremetalNode:
         extra_json=orjson.dumps(row.extra).decode() if row.extra else "",
         up_when_off=row.up_when_off,
         fault=row.fault,
-        boots_from_volume=row.boots_from_volume,
+        can_boot_from_volume=row.can_boot_from_volume,
     )
 
 
@@ -196,7 +196,7 @@ def _machine_row(message: model_pb2.BaremetalNode) -> BaremetalNodeRow:
         extra=orjson.loads(message.extra_json) if message.extra_json else {},
         up_when_off=message.up_when_off,
         fault=message.fault,
-        boots_from_volume=message.boots_from_volume,
+        can_boot_from_volume=message.can_boot_from_volume,
     )
 
 

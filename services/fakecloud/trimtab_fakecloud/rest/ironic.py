@@ -57,7 +57,7 @@ def node_view(host: Host) -> dict[str, Any]:
         "maintenance_reason": host.maintenance_reason or None,
         "provision_state": "active",
         "fault": host.machine_fault,
-        "storage_interface": "cinder" if host.boots_from_volume else "noop",
+        "storage_interface": "cinder" if host.can_boot_from_volume else "noop",
         "instance_uuid": None,
         "extra": {"compute_node_id": host.uuid},
     }

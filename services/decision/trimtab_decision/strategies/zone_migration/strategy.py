@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from trimtab_decision.strategies.moves import add_migration
 from trimtab_decision.strategies.volume_moves import add_volume_move
 from trimtab_decision.strategies.zone_migration import params
 from trimtab_decision.strategies.zone_migration.priority import ordered_servers, ordered_volumes
+
+P = TypeVar("P")
 
 
 class ZoneMigration(Strategy):
@@ -108,34 +110,32 @@ class _Zone:
                 "Configure it, then create the audit again."
             )
         chosen = [
-            volume for volume in self.context.storage.of(VOLUME) if self._entry(volume) is not None
+            volume
+            for volume in self.context.storage.of(VOLUME)
+            if self._entry(volume.pool, volume.volume_type) is not None
         ]
         return ordered_volumes(chosen, self.priority)
 
-    def _entry(self, volume: VolumeRow, pool: str | None = None) -> Mapping[str, str] | None:
-        """The entry of the volume: its pool with its type, else its pool without a type (B-187).
-
-        `pool`: as if it were in that one.
-        """
-        where = volume.pool if pool is None else pool
-        of_pool = [e for e in self.given["storage_pools"] if e["src_pool"] == where]
-        exact = [e for e in of_pool if e.get("src_type") == volume.volume_type]
+    def _entry(self, pool: str, volume_type: str) -> Mapping[str, str] | None:
+        """The entry of a volume: its pool with its type, else its pool without a type (B-187)."""
+        of_pool = [e for e in self.given["storage_pools"] if e["src_pool"] == pool]
+        exact = [e for e in of_pool if e.get("src_type") == volume_type]
         general = [e for e in of_pool if "src_type" not in e]
         return next(iter(exact + general), None)
 
-    def _goes_round(self, volume: VolumeRow) -> bool:
-        """Whether pool after pool the volume would be back in its own."""
-
-        def following(pool: str) -> str | None:
-            entry = self._entry(volume, pool) or {}
-            is_retyped = entry.get("dst_type") not in {None, volume.volume_type}
-            return None if is_retyped else entry.get("dst_pool")
-
-        return _comes_back(volume.pool, following)
+    def _next(self, place: tuple[str, str]) -> tuple[str, str] | None:
+        """Where a volume of this pool and type is to be, as far as it can be said."""
+        pool, volume_type = place
+        entry = self._entry(pool, volume_type) or {}
+        wanted = entry.get("dst_type") or volume_type
+        if wanted != volume_type:
+            return pool, wanted  # Cinder chooses the pool, and may choose this one
+        target = entry.get("dst_pool")
+        return None if target is None else (target, volume_type)
 
     def move_volume(self, volume: VolumeRow) -> bool:
         """Plan the volume's action, unless its pool has its share; whether it was planned."""
-        entry = self._entry(volume)
+        entry = self._entry(volume.pool, volume.volume_type)
         if entry is None or self.is_full():
             return False
         if self.per_pool[volume.pool] >= int(self.given["parallel_per_pool"]):
@@ -151,7 +151,7 @@ class _Zone:
                 "other pool is given; it stays."
             )
             return False
-        if kind == "migrate" and self._goes_round(volume):
+        if _comes_back((volume.pool, volume.volume_type), self._next):
             self.solution.note(
                 f"Pool {volume.pool} is on a round way of destinations that ends in itself: it would never be empty, "
                 "and its volumes stay."
@@ -231,7 +231,7 @@ class _Zone:
             self.solution.note("There is nothing to move on the given nodes and pools.")
 
 
-def _comes_back(start: str, following: Callable[[str], str | None]) -> bool:
+def _comes_back(start: P, following: Callable[[P], P | None]) -> bool:
     """Whether who goes on from each to the one that follows it comes back, after others, to the start."""
     seen = {start}
     place = following(start)
