@@ -76,6 +76,32 @@ def test_a_plan_is_cancelled_before_its_start_and_a_second_start_is_refused(opti
         optim.rollback_action_plan(plan.id)
 
 
+def test_a_wait_for_another_end_than_the_one_that_came_fails_at_once(optim, audit):
+    with pytest.raises(exceptions.ResourceFailure):
+        optim.wait_for_audit(audit.id, status="CANCELLED", wait_s=10)
+    (plan,) = optim.action_plans(audit_uuid=audit.id)
+    optim.start_action_plan(plan)
+    assert optim.wait_for_action_plan(plan.id, every_s=0.1, wait_s=60).state == "SUCCEEDED"
+    with pytest.raises(exceptions.ResourceFailure):
+        optim.wait_for_action_plan(plan, status="CANCELLED", wait_s=10)
+
+
+def test_a_rollback_gives_the_plan_that_undoes(optim):
+    made = optim.create_audit(
+        audit_type="ONESHOT",
+        goal="cluster_maintaining",
+        strategy="host_maintenance",
+        parameters={"maintenance_node": "compute-1"},
+    )
+    audit = optim.wait_for_audit(made, every_s=0.1, wait_s=30)
+    (plan,) = optim.action_plans(audit_uuid=audit.id)
+    optim.start_action_plan(plan)
+    optim.wait_for_action_plan(plan, every_s=0.1, wait_s=60)
+    undoing = optim.rollback_action_plan(plan)
+    assert undoing.id != plan.id
+    assert optim.wait_for_action_plan(undoing, every_s=0.1, wait_s=60).state == "SUCCEEDED"
+
+
 def test_a_template_and_what_there_is_to_choose_from(optim):
     goal = optim.get_goal("dummy")
     assert goal.display_name

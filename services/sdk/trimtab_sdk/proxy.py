@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from openstack import exceptions, proxy, resource, utils
+from openstack import exceptions, proxy, resource
 
 from trimtab_sdk.resources import (
-    NEWEST,
     Action,
     ActionPlan,
     Audit,
@@ -19,9 +19,11 @@ from trimtab_sdk.resources import (
     Strategy,
 )
 
+NEWEST = "1.8"
 R = TypeVar("R", bound=resource.Resource)
 Patch = Sequence[Mapping[str, Any]]
 """RFC 6902, e.g. [{"op": "replace", "path": "/interval", "value": 600}]."""
+_VERSIONED = re.compile(r"/v1/?$")
 ENDS = ("SUCCEEDED", "FAILED", "CANCELLED", "SUPERSEDED", "DELETED")
 
 
@@ -30,6 +32,8 @@ class Proxy(proxy.Proxy):
 
     details: lists with all fields, not the short ones. query: filters, sort_key, sort_dir, limit.
     """
+
+    _agreed: str | None = None
 
     def goals(self, *, details: bool = True, **query: Any) -> Iterator[Goal]:
         """All goals."""
@@ -108,7 +112,7 @@ class Proxy(proxy.Proxy):
     def trigger_audit(self, audit: str | Audit) -> None:
         """Calls the webhook of an EVENT audit."""
         ident = resource.Resource._get_id(audit)  # noqa: SLF001, openstacksdk has no other
-        answer = self.post(f"/webhooks/{ident}", microversion=self._newest())
+        answer = self.post(f"/webhooks/{ident}")
         exceptions.raise_from_response(answer)
 
     def wait_for_audit(
@@ -139,7 +143,7 @@ class Proxy(proxy.Proxy):
         """Lets the applier carry it out. BadRequestException when it cannot be started."""
         known = self._get_resource(ActionPlan, action_plan)
         path = f"{ActionPlan.base_path}/{known.id}/start"
-        answer = self.post(path, json={}, microversion=self._newest())
+        answer = self.post(path, json={})
         exceptions.raise_from_response(answer)
         return self.get_action_plan(known)
 
@@ -224,11 +228,12 @@ class Proxy(proxy.Proxy):
     # -- how ------------------------------------------------------------------------------------
 
     def request(self, *arguments: Any, **options: Any) -> Any:
-        """As of every proxy; microversions are asked for by the name that the API knows itself by.
+        """As of every proxy, in the newest microversion that both know.
 
-        openstacksdk's own name of the service is resource-optimization, which no API understands.
+        openstacksdk's own name of the service is resource-optimization, which no API understands in that header.
         """
         options.setdefault("microversion_service_type", "infra-optim")
+        options["microversion"] = options.get("microversion") or self._newest()
         return super().request(*arguments, **options)
 
     def _all(self, kind: Any, *, details: bool, query: Mapping[str, Any]) -> Iterator[Any]:
@@ -236,21 +241,28 @@ class Proxy(proxy.Proxy):
         found: Iterator[Any] = self._list(kind, base_path=path, **query)
         return found
 
-    def _newest(self) -> str | None:
-        """The newest microversion that both know."""
-        newest: str | None = utils.maximum_supported_microversion(self, NEWEST)
-        return newest
+    def _newest(self) -> str:
+        """The newest microversion that both ends know; the root of the API tells theirs.
+
+        openstacksdk would look for it at /v1, where this API does not tell it.
+        """
+        if self._agreed is None:
+            root = _VERSIONED.sub("/", str(self.get_endpoint()))
+            answer = self.session.get(root, authenticated=False)
+            exceptions.raise_from_response(answer)
+            theirs = next(one for one in answer.json()["versions"] if one["id"] == "v1")
+            known = [theirs["max_version"], NEWEST]
+            self._agreed = min(known, key=lambda text: [int(part) for part in text.split(".")])
+        return self._agreed
 
     def _json(self, path: str, **query: str) -> Any:
-        answer = self.get(path, params=query, microversion=self._newest())
+        answer = self.get(path, params=query)
         exceptions.raise_from_response(answer)
         return answer.json()
 
     def _patched(self, kind: type[R], ident: str | R, patch: Patch) -> R:
         changed: R = self._get_resource(kind, ident)
-        answer = self.patch(
-            f"{kind.base_path}/{changed.id}", json=list(patch), microversion=self._newest()
-        )
+        answer = self.patch(f"{kind.base_path}/{changed.id}", json=list(patch))
         changed._translate_response(answer)  # noqa: SLF001, as openstacksdk's own resources do
         return changed
 

@@ -11,8 +11,6 @@ from typing import Any
 from openstack import resource
 from openstack.resource import Body, QueryParameters
 
-NEWEST = "1.8"
-
 
 def _uuid() -> Any:
     """In each class anew: openstacksdk does not look for it in their common base."""
@@ -20,7 +18,6 @@ def _uuid() -> Any:
 
 
 class _Resource(resource.Resource):
-    _max_microversion = NEWEST
     allow_fetch = True
     allow_list = True
 
