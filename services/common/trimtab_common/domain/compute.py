@@ -31,7 +31,7 @@ from trimtab_common.domain.changes import (
     hash_host,
 )
 from trimtab_common.domain.columns import grown
-from trimtab_common.domain.compute_snapshot import host_columns, snapshot_of
+from trimtab_common.domain.compute_snapshot import columns_of_hosts, snapshot_of
 from trimtab_common.domain.compute_terms import Aggregate, ServerGroup
 from trimtab_common.domain.errors import InvalidArgument, NotFound
 from trimtab_common.domain.server_groups import ServerGroups
@@ -379,7 +379,7 @@ class ComputeModel:
 
     def _take(self) -> ComputeSnapshot:
         if self._host_columns is None:
-            self._host_columns = self._hosts_as_columns()
+            self._host_columns = columns_of_hosts(self._hosts, self._host_slot, len(self._used))
         hosts, places = self._host_columns
         return snapshot_of(
             hosts=hosts,
@@ -394,9 +394,3 @@ class ComputeModel:
             stale_reason=self.health.stale_reason,
             missing_hosts=self.health.missing_hosts,
         )
-
-    def _hosts_as_columns(self) -> tuple[dict[str, Any], NDArray[np.int32]]:
-        names = sorted(self._hosts)
-        places = np.full(len(self._used) + 1, NO_HOST, np.int32)  # the last entry is for NO_HOST
-        places[[self._host_slot[name] for name in names]] = np.arange(len(names))
-        return host_columns([self._hosts[name] for name in names]), places

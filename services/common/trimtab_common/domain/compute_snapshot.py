@@ -28,8 +28,17 @@ from trimtab_common.domain.server_texts import ServerAttribute, ServerNames, Ser
 from trimtab_common.domain.snapshot import NO_HOST, ComputeSnapshot
 
 
-def host_columns(hosts: Sequence[HostRow]) -> dict[str, Any]:
-    """What a snapshot says of hosts, in this order."""
+def columns_of_hosts(
+    hosts: Mapping[str, HostRow], slots: Mapping[str, int], n_slots: int
+) -> tuple[dict[str, Any], NDArray[np.int32]]:
+    """What a snapshot says of hosts, by name, and by slot of a host its index there; see `snapshot_of`."""
+    names = sorted(hosts)
+    places = np.full(n_slots + 1, NO_HOST, np.int32)  # the last entry is for NO_HOST
+    places[[slots[name] for name in names]] = np.arange(len(names))
+    return _columns([hosts[name] for name in names]), places
+
+
+def _columns(hosts: Sequence[HostRow]) -> dict[str, Any]:
     zones = tuple(sorted({row.zone for row in hosts if row.zone}))
     zone_index = {zone: i for i, zone in enumerate(zones)} | {"": -1}
     return {
