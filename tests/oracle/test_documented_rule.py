@@ -11,6 +11,9 @@ from documented_consolidation import Rule
 from oracle import run
 from random_clouds import random_cloud
 
+from tests.perf.synthetic_clouds import synthetic_cloud
+from trimtab_decision.simulate import simulate
+
 CPU_S = 10.0
 FEWEST = 20
 HARD_ONES = (27, 84, 282)
@@ -34,6 +37,21 @@ def test_no_plan_is_worse_than_by_the_documented_order():
         words[word] += 1
     assert words["better"] >= 2
     assert words["equal"] >= 2
+
+
+@pytest.mark.parametrize(("seed", "cheap_ones"), [(1, 38), (3, 39), (4, 39), (5, 41)])
+def test_dear_hosts_are_freed_while_all_cost_no_more_moves_each_than_by_the_documented_order(
+    seed, cheap_ones
+):
+    """cheap_ones: what the search frees where it may not close dear hosts."""
+    snapshot, metrics = synthetic_cloud(100, 2000, seed)
+    rule = Rule(snapshot, metrics)
+    moves = rule.run()
+    found = simulate(snapshot, metrics, "server_consolidation", NAME)
+    freed = found.hosts_in_use_before - found.hosts_in_use_after
+    freed_by_rule = found.hosts_in_use_before - len({host for host in rule.host if host >= 0})
+    assert freed > cheap_ones
+    assert found.migrations / freed <= len(moves) / freed_by_rule
 
 
 @pytest.mark.req("B-107")
