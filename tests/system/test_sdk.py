@@ -86,14 +86,7 @@ def test_a_wait_for_another_end_than_the_one_that_came_fails_at_once(optim, audi
         optim.wait_for_action_plan(plan, status="CANCELLED", wait_s=10)
 
 
-def test_a_rollback_gives_the_plan_that_undoes(optim):
-    made = optim.create_audit(
-        audit_type="ONESHOT",
-        goal="cluster_maintaining",
-        strategy="host_maintenance",
-        parameters={"maintenance_node": "compute-1"},
-    )
-    audit = optim.wait_for_audit(made, every_s=0.1, wait_s=30)
+def test_a_rollback_gives_the_plan_that_undoes(optim, audit):
     (plan,) = optim.action_plans(audit_uuid=audit.id)
     optim.start_action_plan(plan)
     optim.wait_for_action_plan(plan, every_s=0.1, wait_s=60)
