@@ -23,6 +23,7 @@ NEWEST = "1.8"
 R = TypeVar("R", bound=resource.Resource)
 Patch = Sequence[Mapping[str, Any]]
 """RFC 6902, e.g. [{"op": "replace", "path": "/interval", "value": 600}]."""
+_ROOT_TIMEOUT_S = 30.0
 _VERSIONED = re.compile(r"/v1/?$")
 ENDS = ("SUCCEEDED", "FAILED", "CANCELLED", "SUPERSEDED", "DELETED")
 
@@ -248,10 +249,12 @@ class Proxy(proxy.Proxy):
         """
         if self._agreed is None:
             root = _VERSIONED.sub("/", str(self.get_endpoint()))
-            answer = self.session.get(root, authenticated=False)
+            answer = self.session.get(root, authenticated=False, timeout=_ROOT_TIMEOUT_S)
             exceptions.raise_from_response(answer)
-            theirs = next(one for one in answer.json()["versions"] if one["id"] == "v1")
-            known = [theirs["max_version"], NEWEST]
+            theirs = {one["id"]: one["max_version"] for one in answer.json()["versions"]}
+            if "v1" not in theirs:
+                raise exceptions.SDKException(f"{root} offers no v1: is it the optimization API?")
+            known = [theirs["v1"], NEWEST]
             self._agreed = min(known, key=lambda text: [int(part) for part in text.split(".")])
         return self._agreed
 

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import openstack
 import pytest
+from openstack import exceptions
 
 from trimtab_sdk import connected
 
@@ -22,13 +23,22 @@ class Older(BaseHTTPRequestHandler):
     """Ends at 1.7 and refuses what is newer with 406; notes what it is asked for."""
 
     asked: list[tuple[str, str, str | None]]
+    offered = "1.7"
 
     def _answer(self) -> None:
         version = self.headers.get("OpenStack-API-Version")
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path == "/" and self.offered == "":
+            self._say(200, {"versions": []})
+            return
         if self.path == "/":
             link = {"href": f"http://{self.headers['Host']}/v1/", "rel": "self"}
-            known = {"id": "v1", "status": "CURRENT", "min_version": "1.0", "max_version": "1.7"}
+            known = {
+                "id": "v1",
+                "status": "CURRENT",
+                "min_version": "1.0",
+                "max_version": self.offered,
+            }
             self._say(200, {"versions": [known | {"links": [link]}]})
             return
         self.asked.append((self.command, self.path, version))
@@ -74,3 +84,12 @@ def test_all_it_asks_for_is_what_the_older_one_knows(older):
     older.trigger_audit(audit)
     assert {version for _, _, version in Older.asked} == {"infra-optim 1.7"}
     assert {method for method, _, _ in Older.asked} == {"GET", "POST", "PATCH"}
+
+
+def test_what_is_no_such_api_is_said_to_be_none(older, monkeypatch):
+    endpoint = older.get_endpoint()  # found while it was one
+    monkeypatch.setattr(Older, "offered", "")
+    with pytest.raises(exceptions.SDKException, match="offers no v1"):
+        list(older.goals())
+    assert endpoint
+    assert Older.asked == []
