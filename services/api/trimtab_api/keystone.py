@@ -22,6 +22,7 @@ import structlog
 from trimtab_api.auth import Identity
 from trimtab_common.domain.errors import FailedPrecondition, Unauthenticated, Unavailable
 from trimtab_common.runtime.clock import Clock
+from trimtab_common.runtime.sharing import Shared
 
 if TYPE_CHECKING:  # importing the SDK takes a second: done in a thread, when the service starts
     from openstack.connection import Connection
@@ -82,7 +83,7 @@ class KeystoneAuthenticator:
         self._challenge_url = challenge_url
         self._good: _Memory[TokenFacts] = _Memory(MAX_REMEMBERED)
         self._refused: _Memory[None] = _Memory(MAX_REMEMBERED)
-        self._asking: dict[bytes, asyncio.Task[TokenFacts | None]] = {}
+        self._asking: Shared[bytes, TokenFacts | None] = Shared()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="keystone")
 
     async def identify(self, headers: Mapping[str, str]) -> Identity:
@@ -103,29 +104,17 @@ class KeystoneAuthenticator:
 
     async def close(self) -> None:
         """Ends the threads and what is being asked."""
-        for task in self._asking.values():
-            task.cancel()
+        self._asking.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._source.close()
 
     async def _ask_once(self, key: bytes, token: str) -> TokenFacts | None:
         """Joins the question that is on its way, or sends it. It outlives a caller who hangs up."""
-        task = self._asking.get(key)
-        if task is None:
-            if len(self._asking) >= MAX_ASKING:
-                raise Unavailable(
-                    "Keystone is slow: too many tokens wait to be checked. Try again in a few "
-                    "seconds."
-                )
-            task = asyncio.create_task(self._ask(key, token))
-            self._asking[key] = task
-            task.add_done_callback(lambda done: self._asked(key, done))
-        return await asyncio.shield(task)
-
-    def _asked(self, key: bytes, task: asyncio.Task[TokenFacts | None]) -> None:
-        del self._asking[key]
-        if not task.cancelled():
-            task.exception()  # seen here, when every caller has hung up
+        if key not in self._asking and len(self._asking) >= MAX_ASKING:
+            raise Unavailable(
+                "Keystone is slow: too many tokens wait to be checked. Try again in a few seconds."
+            )
+        return await self._asking.ask(key, lambda: self._ask(key, token))
 
     async def _ask(self, key: bytes, token: str) -> TokenFacts | None:
         loop = asyncio.get_running_loop()

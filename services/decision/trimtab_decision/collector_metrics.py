@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import grpc
 import numpy as np
@@ -15,6 +15,7 @@ from trimtab_common.domain.errors import FailedPrecondition, InvalidArgument, Tr
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_common.runtime.clock import Clock, SystemClock
 from trimtab_common.runtime.errors import from_rpc_error
+from trimtab_common.runtime.sharing import Shared
 from trimtab_common.wire import metrics_codec
 from trimtab_decision.errors import CollectorUnreachable
 from trimtab_decision.framework.errors import MetricNotAvailable
@@ -33,6 +34,7 @@ class CollectorMetrics:
         self._stub = metrics_pb2_grpc.MetricsServiceStub(channel)
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
+        self._reading: Shared[Hashable, MetricsTable] = Shared()
 
     async def read(
         self,
@@ -40,7 +42,13 @@ class CollectorMetrics:
         queries: Sequence[MetricQuery],
         datasources: Sequence[str] = (),
     ) -> MetricsTable:
-        """See MetricsReader."""
+        """See MetricsReader. Audits that ask the same of the same model at once share one reading."""
+        key = (snapshot.epoch, snapshot.revision, tuple(queries), tuple(datasources))
+        return await self._reading.ask(key, lambda: self._read(snapshot, queries, datasources))
+
+    async def _read(
+        self, snapshot: ComputeSnapshot, queries: Sequence[MetricQuery], datasources: Sequence[str]
+    ) -> MetricsTable:
         request = pb.QueryMetricsRequest(
             queries=[
                 pb.MetricQuery(

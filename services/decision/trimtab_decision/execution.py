@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from trimtab_common.domain.records import EfficacyIndicator
 from trimtab_common.domain.scope import scoped
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 from trimtab_decision import efficacy
-from trimtab_decision.errors import PlanRefused, StrategyFailed
+from trimtab_decision.errors import PlanRefused, StrategyFailed, UnknownActionType
 from trimtab_decision.explanation import explain
 from trimtab_decision.framework import (
     PlannedAction,
@@ -136,10 +136,13 @@ class Desk:
             explanation=explain(solution, compute, metrics),
         )
 
-    def order(self, planner: str, options: Mapping[str, Any]) -> tuple[PlannedAction, ...]:
-        """The actions with their parents, by the planner of this name.
+    def order(
+        self, planner: str, options: Mapping[str, Any], runnable: Set[str] = frozenset()
+    ) -> tuple[PlannedAction, ...]:
+        """The actions with their parents, by the planner of this name. Clears the desk.
 
-        PlanRefused when the verifier finds a violation. Clears the desk.
+        runnable: the types that appliers can carry out; none where no applier has told yet.
+        PlanRefused when the verifier finds a violation; UnknownActionType.
         """
         solution, compute = self._solution, self._compute
         self._solution = self._compute = None
@@ -150,6 +153,7 @@ class Desk:
         violations = [] if compute is None else verify(compute, planned)
         if violations:
             raise PlanRefused(_refusal(solution.strategy_name, violations))
+        _refuse_unknown_actions(planned, runnable)
         return planned
 
 
@@ -176,6 +180,16 @@ def _run(strategy: Strategy, context: StrategyContext) -> Solution:
             "This is a defect of the strategy; decision's log has the trace.",
             trace=traceback.format_exc(),
         ) from None
+
+
+def _refuse_unknown_actions(planned: Sequence[PlannedAction], runnable: Set[str]) -> None:
+    unknown = sorted({step.action.action_type for step in planned} - runnable)
+    if runnable and unknown:
+        raise UnknownActionType(
+            f"No applier can carry out actions of type {', '.join(unknown)}; known are "
+            f"{', '.join(sorted(runnable))}. Install the action's plug-in where applier runs and "
+            "restart applier, then create the audit again."
+        )
 
 
 def _refusal(strategy: str, violations: Sequence[Violation]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, overload
@@ -27,12 +27,7 @@ from trimtab_common.store import Query, Store
 from trimtab_decision import model
 from trimtab_decision.collector_elements import ElementsReader
 from trimtab_decision.collector_loads import Load, nothing_to_load
-from trimtab_decision.errors import (
-    PlanningTimedOut,
-    StrategyNotSynced,
-    UnknownActionType,
-    WorkerDied,
-)
+from trimtab_decision.errors import PlanningTimedOut, StrategyNotSynced, WorkerDied
 from trimtab_decision.execution import Execution, Outcome
 from trimtab_decision.framework import PlannedAction, Registry, Strategy
 from trimtab_decision.metrics import (
@@ -93,8 +88,7 @@ class Recommender:
                 name = self.settings.planners.get(strategy.name) or strategy.planner
                 name = name or self.settings.default_planner
                 options = self.settings.planner_options.get(name, {})
-                planned = await desk.order(name, options)
-                await self._refuse_unknown_actions(planned)
+                planned = await desk.order(name, options, await self._runnable())
         failpoints.reach("decision.planner.after")
         plan = ActionPlan(
             uuid=plan_uuid(audit),
@@ -166,20 +160,10 @@ class Recommender:
                 "Create the audit again after the next sync, or restart decision."
             ) from None
 
-    async def _refuse_unknown_actions(self, planned: Sequence[PlannedAction]) -> None:
-        """UnknownActionType when no applier ever declared how to run a planned action.
-
-        Before the first applier has started nothing is known, and nothing is refused.
-        """
+    async def _runnable(self) -> Set[str]:
+        """The action types that appliers declared; none before the first applier has started."""
         async with self.store.read() as session:
-            known = await session.action_descriptions.all()
-        unknown = sorted({step.action.action_type for step in planned} - set(known))
-        if known and unknown:
-            raise UnknownActionType(
-                f"No applier can carry out actions of type {', '.join(unknown)}; known are "
-                f"{', '.join(sorted(known))}. Install the action's plug-in where applier runs and "
-                "restart applier, then create the audit again."
-            )
+            return set(await session.action_descriptions.all())
 
     async def _failed_servers(self, audit: Audit) -> frozenset[str]:
         """Servers whose migration failed in earlier plans of a CONTINUOUS audit (B-117)."""

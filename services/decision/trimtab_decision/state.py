@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.runtime.clock import Clock, SystemClock
+from trimtab_common.runtime.sharing import Shared
 from trimtab_decision.collector_elements import KINDS, ElementsReader
 from trimtab_decision.framework import Registry, Strategy
 from trimtab_decision.metric_bounds import outside
@@ -18,8 +20,9 @@ from trimtab_decision.model import ModelSource
 
 AVAILABLE = "available"
 NOT_AVAILABLE = "not available"
-VALUES_KEPT_S = 30.0
-"""How long what was said of the measured values holds: reading those of 200,000 servers takes seconds."""
+VALUES_FRESH_S, VALUES_KEPT_S = 30.0, 300.0
+"""How long what was said of the measured values holds, and how long it is still said while they are read
+again: reading those of 200,000 servers takes seconds."""
 NO_DATASOURCE = "Datasource is not presented for this strategy"
 
 
@@ -47,7 +50,8 @@ class StrategyStates:
     ) -> None:
         self._elements = elements
         self._clock = clock or SystemClock()
-        self._reading = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._reading: Shared[tuple[str, str], str] = Shared()
         self._said: dict[tuple[str, str], tuple[float, str]] = {}
         self._registry = registry
         self._model = model
@@ -110,16 +114,24 @@ class StrategyStates:
         """Which values, of those that the datasource has now, cannot be right (A-042)."""
         if not (source.is_available and self._model.ready):
             return ""
-        async with self._reading:
-            until_s, text = self._said.get((strategy.name, source.name), (0.0, ""))
-            if self._clock.monotonic() >= until_s:
-                try:
-                    text = await self._read_out_of_bounds(strategy, source)
-                except TrimtabError as error:
-                    return error.message
-                until_s = self._clock.monotonic() + VALUES_KEPT_S
-                self._said[strategy.name, source.name] = (until_s, text)
+        key = (strategy.name, source.name)
+        said_at_s, text = self._said.get(key, (-math.inf, ""))
+        age_s = self._clock.monotonic() - said_at_s
+        if age_s < VALUES_FRESH_S:
             return text
+        reading = self._reading.send(key, lambda: self._read_again(strategy, source))
+        if age_s < VALUES_KEPT_S:
+            return text
+        try:
+            return await asyncio.shield(reading)
+        except TrimtabError as error:
+            return error.message
+
+    async def _read_again(self, strategy: Strategy, source: Datasource) -> str:
+        async with self._turn:  # one strategy's values in memory at a time
+            text = await self._read_out_of_bounds(strategy, source)
+        self._said[strategy.name, source.name] = (self._clock.monotonic(), text)
+        return text
 
     async def _read_out_of_bounds(self, strategy: Strategy, source: Datasource) -> str:
         snapshot = self._model.snapshot()

@@ -70,8 +70,7 @@ def serve(pipe: Connection, scoring_address: str | None, scoring_timeout_s: floa
                 question = parcel.unpack_question(pipe.recv_bytes)
                 send(pipe, _reply(partial(desk.execute, question)))
             else:
-                planner, options = pipe.recv()
-                send(pipe, _reply(partial(desk.order, planner, options)))
+                send(pipe, _reply(partial(desk.order, *pipe.recv())))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 

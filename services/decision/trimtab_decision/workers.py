@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, Protocol
@@ -37,7 +37,9 @@ class Thinking(Protocol):
     async def execute(self, question: Execution) -> Outcome:
         """What the strategy promises."""
 
-    async def order(self, planner: str, options: Mapping[str, Any]) -> Sequence[PlannedAction]:
+    async def order(
+        self, planner: str, options: Mapping[str, Any], runnable: Set[str]
+    ) -> Sequence[PlannedAction]:
         """Its actions with their parents, verified."""
 
 
@@ -86,10 +88,12 @@ class _Worker:
         worker_process.send(self._pipe, parcel.pack_question(question))
         return self.receive(timeout_s)
 
-    def order(self, planner: str, options: Mapping[str, Any], timeout_s: float) -> Any:
+    def order(
+        self, planner: str, options: Mapping[str, Any], runnable: Set[str], timeout_s: float
+    ) -> Any:
         """The plan of what was executed last; blocks, so call it in a thread."""
         self._pipe.send(Job.ORDER)
-        self._pipe.send((planner, dict(options)))
+        self._pipe.send((planner, dict(options), frozenset(runnable)))
         return self.receive(timeout_s, parcel.unpack_later)
 
     def end(self) -> None:
@@ -189,9 +193,13 @@ class _Asking:
         outcome: Outcome = await self._ask(self._worker.execute, question)
         return outcome
 
-    async def order(self, planner: str, options: Mapping[str, Any]) -> Sequence[PlannedAction]:
+    async def order(
+        self, planner: str, options: Mapping[str, Any], runnable: Set[str]
+    ) -> Sequence[PlannedAction]:
         """See Desk; also PlanningTimedOut and WorkerDied."""
-        planned: Sequence[PlannedAction] = await self._ask(self._worker.order, planner, options)
+        planned: Sequence[PlannedAction] = await self._ask(
+            self._worker.order, planner, options, runnable
+        )
         return planned
 
     async def _ask(self, ask: Callable[..., Any], *arguments: Any) -> Any:

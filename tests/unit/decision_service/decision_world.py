@@ -113,8 +113,8 @@ class InlineThinking:
             await self.thinker.before()
         return self.desk.execute(question)
 
-    async def order(self, planner, options):
-        return self.desk.order(planner, options)
+    async def order(self, planner, options, runnable):
+        return self.desk.order(planner, options, runnable)
 
 
 class FakeScoring:

@@ -36,7 +36,11 @@ class FakeApplier(applier_pb2_grpc.ApplierServiceServicer):
 
 
 class FakeMetricsService(metrics_pb2_grpc.MetricsServiceServicer):
+    def __init__(self):
+        self.n_asked = 0
+
     async def QueryMetrics(self, request, context):  # noqa: N802, gRPC's signature
+        self.n_asked += 1
         for query in request.queries:
             if query.metric == "host_power":
                 await context.abort(
@@ -64,10 +68,11 @@ async def neighbours():
     server = grpc.aio.server()
     applier = FakeApplier()
     applier_pb2_grpc.add_ApplierServiceServicer_to_server(applier, server)
-    metrics_pb2_grpc.add_MetricsServiceServicer_to_server(FakeMetricsService(), server)
+    metrics = FakeMetricsService()
+    metrics_pb2_grpc.add_MetricsServiceServicer_to_server(metrics, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    yield applier, f"127.0.0.1:{port}"
+    yield applier, metrics, f"127.0.0.1:{port}"
     await server.stop(0)
 
 
@@ -80,7 +85,7 @@ async def eventually(check):
 
 @pytest.mark.req("A-113", "A-057", "A-085", "B-003", "A-037")
 async def test_the_service_syncs_beats_plans_and_wakes_the_applier(url, neighbours):
-    applier, address = neighbours
+    applier, _, address = neighbours
     common = CommonSettings(host="t", scoring="127.0.0.1:0", metrics_offset=0)
     scoring = await build_scoring(common)
     await scoring.start()
@@ -146,7 +151,7 @@ async def test_the_service_syncs_beats_plans_and_wakes_the_applier(url, neighbou
 
 
 async def test_metrics_of_collector_are_aligned_with_the_model(world, neighbours):
-    _, address = neighbours
+    _, _, address = neighbours
     async with open_channel(address) as channel:
         metrics = CollectorMetrics(channel, timeout_s=10)
         table = await metrics.read(
@@ -162,6 +167,24 @@ async def test_metrics_of_collector_are_aligned_with_the_model(world, neighbours
         )
         with pytest.raises(MetricNotAvailable, match="no datasource supplies host_power"):
             await metrics.read(world.model.snapshot(), [MetricQuery(metric="host_power")])
+
+
+async def test_audits_that_ask_the_same_at_once_share_one_reading(world, neighbours):
+    _, asked, address = neighbours
+    snapshot = world.model.snapshot()
+    queries = [MetricQuery(metric="host_cpu_usage", period_s=60)]
+    async with open_channel(address) as channel:
+        metrics = CollectorMetrics(channel, timeout_s=10)
+        first = asyncio.create_task(metrics.read(snapshot, queries))
+        others = [asyncio.create_task(metrics.read(snapshot, queries)) for _ in range(3)]
+        other_period = metrics.read(snapshot, [MetricQuery(metric="host_cpu_usage", period_s=90)])
+        await asyncio.sleep(0)
+        first.cancel()  # who asked first hangs up
+        tables = await asyncio.gather(*others, other_period)
+        assert [float(t.host["host_cpu_usage"][1]) for t in tables] == [60.0, 60.0, 60.0, 90.0]
+        assert asked.n_asked == 2
+        await metrics.read(snapshot, queries)  # nothing is remembered
+        assert asked.n_asked == 3
 
 
 @pytest.mark.req("B-034", "B-035", "B-210", "B-216")

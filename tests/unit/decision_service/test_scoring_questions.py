@@ -64,7 +64,7 @@ async def test_a_worker_asks_the_service_for_dummy_with_scorer(address):
     try:
         async with workers.thinking() as desk:
             outcome = await desk.execute(QUESTION)
-            planned = await desk.order("weight", {})
+            planned = await desk.order("weight", {}, frozenset())
     finally:
         await workers.close()
     assert outcome.n_actions == 4

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import pytest
 
 from trimtab_common.domain.lifecycle import PlanState
@@ -182,9 +183,28 @@ async def test_what_was_said_of_the_values_holds_for_a_while(world):
     _, metrics, *_ = await states.of("measuring")
     assert "is 130" in metrics.comment
     assert len(world.metrics.asked) == 1
-    await world.clock.advance(31)
+    await world.clock.advance(301)
     _, metrics, *_ = await states.of("measuring")
     assert metrics.comment == ""
+
+
+@pytest.mark.req("A-042")
+async def test_values_are_read_again_while_the_last_word_still_answers(world):
+    world.metrics.sources = [source("prometheus", "host_cpu_usage")]
+    states = StrategyStates(
+        registry=world.registry, model=world.model, metrics=world.metrics, clock=world.clock
+    )
+    world.metrics.value = 130.0
+    await states.of("measuring")
+    world.metrics.value = 100.0
+    await world.clock.advance(31)
+    _, metrics, *_ = await states.of("measuring")
+    assert "is 130" in metrics.comment
+    async with asyncio.timeout(10):
+        while metrics.comment:
+            await asyncio.sleep(0)
+            _, metrics, *_ = await states.of("measuring")
+    assert len(world.metrics.asked) == 2
 
 
 async def test_what_does_not_answer_is_said_in_the_comment(world, states):

@@ -39,7 +39,7 @@ async def asked(workers, question=QUESTION):
 async def test_a_strategy_runs_in_another_process_and_its_answer_comes_back(workers):
     async with workers.thinking() as desk:
         outcome = await desk.execute(QUESTION)
-        planned = await desk.order("weight", {})
+        planned = await desk.order("weight", {}, frozenset())
     assert outcome.n_actions == 3
     assert sorted(step.action.action_type for step in planned) == ["nop", "nop", "sleep"]
     assert pid_of(workers) != os.getpid()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from trimtab.model.v1 import metrics_pb2
 from trimtab_common.domain.snapshot import ComputeSnapshot, MetricsTable
 
 _VALUES_PER_MESSAGE = 10_000
+_UUID_TEXT, _UUID_BYTES = 36, 16
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def value_messages(
@@ -46,20 +49,17 @@ def table(
     snapshot: ComputeSnapshot, values: Iterable[metrics_pb2.QueryMetricsResponse]
 ) -> MetricsTable:
     """The values aligned with a snapshot; NaN where there is none, strangers are dropped."""
-    host_of = {name: i for i, name in enumerate(snapshot.host_name)}
-    server_of: dict[str, int] = {}
+    hosts, servers = _Places(snapshot.host_name), _ServerPlaces(snapshot)
     host: dict[str, NDArray[np.float64]] = {}
     server: dict[str, NDArray[np.float64]] = {}
     source = ""
     for message in values:
         source = source or message.datasource
         if message.metric.startswith("host_"):
-            where, columns, length = host_of, host, snapshot.n_hosts
+            place, columns, length = hosts.of(message.resource), host, snapshot.n_hosts
         else:
-            server_of = server_of or _server_index(snapshot)
-            where, columns, length = server_of, server, snapshot.n_servers
+            place, columns, length = servers.of(message.resource), server, snapshot.n_servers
         column = columns.setdefault(message.metric, np.full(length, np.nan))
-        place = np.array([where.get(resource, -1) for resource in message.resource], np.intp)
         value = np.array(message.value, np.float64)
         column[place[place >= 0]] = value[place >= 0]
     for column in (*host.values(), *server.values()):
@@ -67,5 +67,58 @@ def table(
     return MetricsTable(host=host, server=server, source=source)
 
 
-def _server_index(snapshot: ComputeSnapshot) -> dict[str, int]:
-    return {snapshot.uuid_of(i): i for i in range(snapshot.n_servers)}
+class _Places:
+    """Index of each name."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._index = {name: i for i, name in enumerate(names)}
+
+    def of(self, resources: Sequence[str]) -> NDArray[np.intp]:
+        """[resources] the index of each, -1 for strangers."""
+        return np.array([self._index.get(resource, -1) for resource in resources], np.intp)
+
+
+class _ServerPlaces:
+    """Index of each server, found by the bytes of uuids: a fifth of what 200,000 texts cost."""
+
+    def __init__(self, snapshot: ComputeSnapshot) -> None:
+        self._snapshot = snapshot
+        self._uuid = np.ascontiguousarray(snapshot.server_uuid).reshape(-1, _UUID_BYTES)
+        keys = _keys(self._uuid)
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+        self._is_clear = bool(len(keys)) and not (self._keys[1:] == self._keys[:-1]).any()
+
+    def of(self, resources: Sequence[str]) -> NDArray[np.intp]:
+        """[resources] the index of each, -1 for strangers."""
+        names = list(resources)
+        wanted = _uuid_bytes(names) if self._is_clear else None
+        if wanted is None:
+            return self._by_text.of(names)
+        place = np.searchsorted(self._keys, _keys(wanted))
+        found = self._order[np.minimum(place, len(self._keys) - 1)]
+        return np.where((self._uuid[found] == wanted).all(axis=1), found, -1)
+
+    @cached_property
+    def _by_text(self) -> _Places:
+        """For names that are no uuids, and uuids that share a key."""
+        return _Places(self._snapshot.uuid_of(i) for i in range(self._snapshot.n_servers))
+
+
+def _keys(uuids: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """One number for each uuid [N, 16]: either half alone may be the same for many."""
+    halves = uuids.view(np.uint64)
+    return np.asarray(halves[:, 0] * _ODD ^ halves[:, 1], dtype=np.uint64)
+
+
+def _uuid_bytes(names: Sequence[str]) -> NDArray[np.uint8] | None:
+    """[N, 16] the bytes of uuids as Nova writes them; None when one of them is none."""
+    if set(map(len, names)) != {_UUID_TEXT}:
+        return None
+    try:
+        together = bytes.fromhex("".join(names).replace("-", ""))
+    except ValueError:
+        return None
+    if len(together) != _UUID_BYTES * len(names):
+        return None
+    return np.frombuffer(together, dtype=np.uint8).reshape(-1, _UUID_BYTES)
