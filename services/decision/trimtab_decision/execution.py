@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -137,7 +137,7 @@ class Desk:
         )
 
     def order(
-        self, planner: str, options: Mapping[str, Any], runnable: Set[str] = frozenset()
+        self, planner: str, options: Mapping[str, Any], runnable: frozenset[str] = frozenset()
     ) -> tuple[PlannedAction, ...]:
         """The actions with their parents, by the planner of this name. Clears the desk.
 
@@ -182,7 +182,7 @@ def _run(strategy: Strategy, context: StrategyContext) -> Solution:
         ) from None
 
 
-def _refuse_unknown_actions(planned: Sequence[PlannedAction], runnable: Set[str]) -> None:
+def _refuse_unknown_actions(planned: Sequence[PlannedAction], runnable: frozenset[str]) -> None:
     unknown = sorted({step.action.action_type for step in planned} - runnable)
     if runnable and unknown:
         raise UnknownActionType(

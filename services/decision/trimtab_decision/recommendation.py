@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Sequence, Set
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, overload
@@ -160,10 +160,10 @@ class Recommender:
                 "Create the audit again after the next sync, or restart decision."
             ) from None
 
-    async def _runnable(self) -> Set[str]:
+    async def _runnable(self) -> frozenset[str]:
         """The action types that appliers declared; none before the first applier has started."""
         async with self.store.read() as session:
-            return set(await session.action_descriptions.all())
+            return frozenset(await session.action_descriptions.all())
 
     async def _failed_servers(self, audit: Audit) -> frozenset[str]:
         """Servers whose migration failed in earlier plans of a CONTINUOUS audit (B-117)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, Protocol
@@ -38,7 +38,7 @@ class Thinking(Protocol):
         """What the strategy promises."""
 
     async def order(
-        self, planner: str, options: Mapping[str, Any], runnable: Set[str]
+        self, planner: str, options: Mapping[str, Any], runnable: frozenset[str]
     ) -> Sequence[PlannedAction]:
         """Its actions with their parents, verified."""
 
@@ -89,11 +89,11 @@ class _Worker:
         return self.receive(timeout_s)
 
     def order(
-        self, planner: str, options: Mapping[str, Any], runnable: Set[str], timeout_s: float
+        self, planner: str, options: Mapping[str, Any], runnable: frozenset[str], timeout_s: float
     ) -> Any:
         """The plan of what was executed last; blocks, so call it in a thread."""
         self._pipe.send(Job.ORDER)
-        self._pipe.send((planner, dict(options), frozenset(runnable)))
+        self._pipe.send((planner, dict(options), runnable))
         return self.receive(timeout_s, parcel.unpack_later)
 
     def end(self) -> None:
@@ -194,7 +194,7 @@ class _Asking:
         return outcome
 
     async def order(
-        self, planner: str, options: Mapping[str, Any], runnable: Set[str]
+        self, planner: str, options: Mapping[str, Any], runnable: frozenset[str]
     ) -> Sequence[PlannedAction]:
         """See Desk; also PlanningTimedOut and WorkerDied."""
         planned: Sequence[PlannedAction] = await self._ask(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+
 import pytest
 
 from trimtab_common.domain.lifecycle import PlanState
