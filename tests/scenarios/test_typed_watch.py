@@ -120,6 +120,24 @@ async def test_a_watch_shows_what_is_then_each_change(typed):
     ]
 
 
+async def test_a_search_that_goes_on_is_told(typed):
+    watcher = watch_audits(typed, audits=["waiting"])
+    await watcher.snapshot()
+    search = {"measure": "hosts in use", "incumbent": 16.0, "bound": 10.0, "gap_pct": 37.5}
+    async with typed.world.store.write() as session:
+        audit = await session.audits.get("waiting")
+        await session.announcer.search_went_on(audit, {**search, "seconds": 2.0})
+        await session.announcer.search_went_on(audit, {"measure": "x", "incumbent": 1.0})
+    told = await watcher.change()
+    assert (told.event_type, told.audit.name) == ("audit.strategy.progress", "waiting")
+    assert told.search == audit_pb2.SearchProgress(**search, seconds=2.0)
+    unbound = (await watcher.change()).search
+    assert not unbound.HasField("bound")
+    assert not unbound.HasField("gap_pct")
+    await move(typed, "waiting", AuditState.ONGOING)
+    assert not (await watcher.change()).HasField("search")
+
+
 async def test_only_what_is_named_is_told(typed):
     by_goal = watch_audits(typed, goal="SERVER_CONSOLIDATION")
     by_name = watch_audits(typed, audits=["waiting"])

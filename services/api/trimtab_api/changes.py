@@ -38,7 +38,10 @@ Progress = Mapping[ActionState, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One row of the outbox. `record`: state, status message and times are those of this change."""
+    """One row of the outbox. `record`: state, status message and times are those of this change.
+
+    search: the best plan so far, where the row tells of one.
+    """
 
     id: int
     event_type: str
@@ -46,6 +49,7 @@ class Change:
     old_state: str
     changed_at: datetime
     progress: Progress | None = None
+    search: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,4 +292,5 @@ def _change(row: TailRow, record: Audit | ActionPlan, progress: Progress | None)
         old_state=told.get("old_state") or "",
         changed_at=row.created_at,
         progress=progress,
+        search=data.get("search"),
     )

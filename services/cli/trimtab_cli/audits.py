@@ -46,7 +46,7 @@ def create(
         stub = audit_pb2_grpc.AuditServiceStub(ch)
         audit = stub.CreateAudit(request, timeout=TIMEOUT_S)
         if watch and kind == "ONESHOT":
-            audit = _wait(obj, audit.uuid)
+            audit = _wait(obj, audit.uuid, tell=form == "table")
         output.print_one(audit, form)
         if watch and audit.state == "SUCCEEDED" and form == "table":
             plans = plan_pb2_grpc.PlanServiceStub(ch).ListActionPlans(
@@ -65,9 +65,11 @@ def _messages(obj: Any, **wanted: Any) -> Iterator[Any]:
     return following.messages(obj, opened)
 
 
-def _wait(obj: Any, uuid: str) -> Any:
-    """The audit when it has ended."""
+def _wait(obj: Any, uuid: str, *, tell: bool) -> Any:
+    """The audit when it has ended. `tell`: says on stderr how a long search goes on."""
     for message in _messages(obj, audits=[uuid]):
+        if tell and message.HasField("change") and (text := output.search_text(message.change)):
+            click.echo(text, err=True)
         audit = following.shown(message, "audit")
         if audit is not None and audit.state in ENDED:
             return audit

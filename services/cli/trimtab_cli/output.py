@@ -73,7 +73,7 @@ def print_one(message: Message, form: str) -> None:
     console.print(table)
 
 
-def print_event(message: Message, resource: Any, form: str, also: Sequence[str]) -> None:
+def print_event(message: Any, resource: Any, form: str, also: Sequence[str]) -> None:
     """One message of a stream as a line: time, uuid, state and the fields `also`; or as JSON."""
     if form == "json":
         click.echo(json.dumps(MessageToDict(message, preserving_proto_field_name=True)))
@@ -81,9 +81,22 @@ def print_event(message: Message, resource: Any, form: str, also: Sequence[str])
     at = resource.updated_at if resource.HasField("updated_at") else resource.created_at
     told = [at.ToDatetime().strftime("%H:%M:%S"), resource.uuid, cell("state", resource.state)]
     told += [cell(name, getattr(resource, name)) for name in also]
+    if message.WhichOneof("event") == "change":
+        told.append(search_text(message.change))
     if resource.HasField("expected_end_at"):
         told.append(f"(until {resource.expected_end_at.ToDatetime():%H:%M:%S}?)")
     console.print(" ".join(filter(None, told)), soft_wrap=True)
+
+
+def search_text(change: Any) -> str:
+    """What a change tells of an audit's search, as a sentence; "" when it tells nothing."""
+    if "search" not in change.DESCRIPTOR.fields_by_name or not change.HasField("search"):
+        return ""
+    found = change.search
+    text = f"{found.measure} {found.incumbent:g} so far"
+    if found.HasField("bound"):
+        text += f", none below {found.bound:g} (gap {found.gap_pct:.1f} %)"
+    return f"{text}, after {found.seconds:.1f} s"
 
 
 def cell(name: str, value: Any) -> str:

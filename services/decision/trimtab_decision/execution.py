@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,7 +31,7 @@ from trimtab_decision.framework import (
     StrategyContext,
     planned_by,
 )
-from trimtab_decision.framework.context import no_rows_scorer, no_scorer
+from trimtab_decision.framework.context import Incumbent, no_rows_scorer, no_scorer
 from trimtab_decision.framework.destinations import DEFAULT_SELECTOR
 from trimtab_decision.verifier import Violation, verify
 
@@ -85,6 +85,29 @@ class Scoring(Protocol):
         """See StrategyContext.score_rows."""
 
 
+TELL_AFTER_S, TELL_EVERY_S = 0.5, 0.25
+"""Searches that are over at once tell nothing, long ones seldom: each word costs the record a row."""
+
+Tell = Callable[[Incumbent], None]
+
+
+def tell_nobody(_incumbent: Incumbent) -> None:
+    """A `Tell` for plans that nobody waits for."""
+
+
+class _Seldom:
+    """A `Tell` that passes on only what comes late enough."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._next_s = TELL_AFTER_S
+
+    def __call__(self, incumbent: Incumbent) -> None:
+        if incumbent.elapsed_s >= self._next_s:
+            self._next_s = incumbent.elapsed_s + TELL_EVERY_S
+            self._tell(incumbent)
+
+
 class Desk:
     """Where one plan is worked out: `execute`, then `order`."""
 
@@ -94,8 +117,8 @@ class Desk:
         self._compute: ComputeSnapshot | None = None
         self._solution: Solution | None = None
 
-    def execute(self, question: Execution) -> Outcome:
-        """Runs the strategy and measures what it gives.
+    def execute(self, question: Execution, tell: Tell = tell_nobody) -> Outcome:
+        """Runs the strategy and measures what it gives. `tell`: takes the best plan so far, now and then.
 
         Raises what the strategy raises of our errors; StrategyFailed for anything else, with the
         trace in its details; the errors of efficacy.
@@ -119,6 +142,7 @@ class Desk:
             failed_servers=question.failed_servers,
             options=question.options,
             elapsed_s=lambda: time.monotonic() - started,
+            tell=_Seldom(tell),
         )
         solution = _run(strategy, context)
         for warning in warnings:

@@ -40,6 +40,7 @@ from trimtab_decision.metrics import (
 from trimtab_decision.model import ModelSource
 from trimtab_decision.selection import Choice, Selection, better, told
 from trimtab_decision.settings import DecisionSettings
+from trimtab_decision.telling import telling
 from trimtab_decision.workers import Thinker, Thinking
 
 log = structlog.get_logger(__name__)
@@ -148,7 +149,8 @@ class Recommender:
     async def _execute(self, desk: Thinking, audit: Audit, strategy: Strategy) -> Outcome:
         question = await self._question(audit, strategy)
         failpoints.reach("decision.model.taken")
-        return await desk.execute(question)
+        async with telling(self.store, audit) as tell:
+            return await desk.execute(question, tell)
 
     async def _strategy_id(self, name: str) -> int:
         try:

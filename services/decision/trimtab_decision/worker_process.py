@@ -26,6 +26,7 @@ from trimtab_common.runtime import memory
 from trimtab_decision import parcel
 from trimtab_decision.errors import StrategyFailed
 from trimtab_decision.execution import Desk, Scoring
+from trimtab_decision.framework.context import Incumbent
 from trimtab_decision.plugins import load_registry
 
 GC_THRESHOLDS = (50_000, 20, 100)
@@ -43,9 +44,13 @@ class Job(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a worker sends back: one of our errors, or word that a result follows."""
+    """What a worker sends back: one of our errors, or word that a result follows.
+
+    incumbent: neither of them yet, but the best plan so far.
+    """
 
     error: TrimtabError | None = None
+    incumbent: Incumbent | None = None
 
 
 def main() -> None:
@@ -68,11 +73,16 @@ def serve(pipe: Connection, scoring_address: str | None, scoring_timeout_s: floa
             job: Job = pipe.recv()
             if job is Job.EXECUTE:
                 question = parcel.unpack_question(pipe.recv_bytes)
-                send(pipe, _reply(partial(desk.execute, question)))
+                send(pipe, _reply(partial(desk.execute, question, partial(tell, pipe))))
             else:
                 send(pipe, _reply(partial(desk.order, *pipe.recv())))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+
+
+def tell(pipe: Connection, incumbent: Incumbent) -> None:
+    """Sends the best plan so far, before the answer."""
+    pipe.send_bytes(pickle.dumps(Answer(incumbent=incumbent)))
 
 
 def _scoring(address: str | None, timeout_s: float) -> Scoring | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from multiprocessing.connection import Connection, Pipe
@@ -20,8 +21,9 @@ import structlog
 from trimtab_common.domain.errors import TrimtabError
 from trimtab_decision import parcel, worker_process
 from trimtab_decision.errors import PlanningTimedOut, WorkerDied
-from trimtab_decision.execution import Execution, Outcome
+from trimtab_decision.execution import Execution, Outcome, Tell, tell_nobody
 from trimtab_decision.framework import PlannedAction
+from trimtab_decision.framework.context import Incumbent
 from trimtab_decision.worker_process import Job
 
 log = structlog.get_logger(__name__)
@@ -34,8 +36,8 @@ _PROGRAM = "import gc; gc.disable(); from trimtab_decision.worker_process import
 class Thinking(Protocol):
     """One plan in the making; see `execution.Desk`."""
 
-    async def execute(self, question: Execution) -> Outcome:
-        """What the strategy promises."""
+    async def execute(self, question: Execution, tell: Tell = tell_nobody) -> Outcome:
+        """What the strategy promises. `tell`: takes the best plan so far, in the event loop."""
 
     async def order(
         self, planner: str, options: Mapping[str, Any], runnable: frozenset[str]
@@ -48,6 +50,25 @@ class Thinker(Protocol):
 
     def thinking(self) -> AbstractAsyncContextManager[Thinking]:
         """Room for one plan; waits until there is some."""
+
+
+def receive(
+    pipe: Connection[Any, Any],
+    timeout_s: float,
+    unpack: Callable[[parcel.Receive], Any] = parcel.unpack,
+    tell: Tell = tell_nobody,
+) -> Any:
+    """A worker's next answer, in at most so many seconds; blocks. `tell`: takes what comes before it."""
+    until = time.monotonic() + timeout_s
+    while True:
+        if not pipe.poll(max(0.0, until - time.monotonic())):
+            raise TimeoutError
+        answer: worker_process.Answer = pipe.recv()
+        if answer.error is not None:
+            raise answer.error
+        if answer.incumbent is None:
+            return unpack(pipe.recv_bytes)
+        tell(answer.incumbent)
 
 
 class _Worker:
@@ -71,22 +92,15 @@ class _Worker:
         """The process's number."""
         return self._process.pid
 
-    def receive(
-        self, timeout_s: float, unpack: Callable[[parcel.Receive], Any] = parcel.unpack
-    ) -> Any:
-        """The next answer; blocks, so call it in a thread."""
-        if not self._pipe.poll(timeout_s):
-            raise TimeoutError
-        answer: worker_process.Answer = self._pipe.recv()
-        if answer.error is not None:
-            raise answer.error
-        return unpack(self._pipe.recv_bytes)
+    def ready(self) -> None:
+        """Returns when the process has loaded the plug-ins; blocks, so call it in a thread."""
+        receive(self._pipe, START_TIMEOUT_S)
 
-    def execute(self, question: Execution, timeout_s: float) -> Any:
+    def execute(self, question: Execution, tell: Tell, timeout_s: float) -> Any:
         """The answer to one question; blocks, so call it in a thread."""
         self._pipe.send(Job.EXECUTE)
         worker_process.send(self._pipe, parcel.pack_question(question))
-        return self.receive(timeout_s)
+        return receive(self._pipe, timeout_s, tell=tell)
 
     def order(
         self, planner: str, options: Mapping[str, Any], runnable: frozenset[str], timeout_s: float
@@ -94,7 +108,7 @@ class _Worker:
         """The plan of what was executed last; blocks, so call it in a thread."""
         self._pipe.send(Job.ORDER)
         self._pipe.send((planner, dict(options), runnable))
-        return self.receive(timeout_s, parcel.unpack_later)
+        return receive(self._pipe, timeout_s, parcel.unpack_later)
 
     def end(self) -> None:
         """Ends the process now; whoever waits in `ask` gets EOFError."""
@@ -130,7 +144,7 @@ class Workers:
         worker = await asyncio.to_thread(_Worker, *self._scoring)
         self._all.add(worker)
         try:
-            await asyncio.to_thread(worker.receive, START_TIMEOUT_S)
+            await asyncio.to_thread(worker.ready)
         except (EOFError, OSError, TimeoutError):
             self._all.discard(worker)
             await asyncio.to_thread(worker.end)
@@ -188,9 +202,14 @@ class _Asking:
         self._timeout_s = timeout_s
         self.is_broken = False
 
-    async def execute(self, question: Execution) -> Outcome:
+    async def execute(self, question: Execution, tell: Tell = tell_nobody) -> Outcome:
         """See Desk; also PlanningTimedOut and WorkerDied."""
-        outcome: Outcome = await self._ask(self._worker.execute, question)
+        loop = asyncio.get_running_loop()
+
+        def told(incumbent: Incumbent) -> None:
+            loop.call_soon_threadsafe(tell, incumbent)
+
+        outcome: Outcome = await self._ask(self._worker.execute, question, told)
         return outcome
 
     async def order(

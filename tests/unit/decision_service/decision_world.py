@@ -107,11 +107,11 @@ class InlineThinking:
         self.thinker = thinker
         self.desk = Desk(thinker.registry)
 
-    async def execute(self, question):
+    async def execute(self, question, tell):
         self.thinker.questions.append(question)
         if self.thinker.before is not None:
             await self.thinker.before()
-        return self.desk.execute(question)
+        return self.desk.execute(question, tell)
 
     async def order(self, planner, options, runnable):
         return self.desk.order(planner, options, runnable)

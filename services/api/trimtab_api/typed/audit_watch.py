@@ -49,6 +49,7 @@ class AuditWatch(RecordWatch[Audit, pb.WatchAuditsResponse]):
                 audit=await self._shown(change.record),
                 old_state=change.old_state,
                 changed_at=values.timestamp(change.changed_at),
+                search=None if change.search is None else pb.SearchProgress(**change.search),
             ),
         )
 

@@ -45,12 +45,16 @@ def is_enabled(priority: str, *, level: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A notification before it is stored. `payload` is the whole wrapped object."""
+    """A notification before it is stored. `payload` is the whole wrapped object.
+
+    is_for_bus: False for what only those hear who watch over gRPC.
+    """
 
     event_type: str
     object_uuid: str
     payload: Mapping[str, Any]
     priority: Priority = Priority.INFO
+    is_for_bus: bool = True
 
 
 def envelope(entry: OutboxEntry) -> dict[str, Any]:

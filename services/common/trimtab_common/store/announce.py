@@ -112,6 +112,16 @@ class Announcer:
         )
         await self._session.outbox.add_events([event])
 
+    async def search_went_on(self, record: Audit, search: payloads.Payload) -> None:
+        """audit.strategy.progress: what the best plan so far is worth; for those who watch."""
+        event = Event(
+            event_type="audit.strategy.progress",
+            object_uuid=record.uuid,
+            payload=payloads.audit_progress(record, search),
+            is_for_bus=False,
+        )
+        await self._session.outbox.add_events([event])
+
     async def service_changed(self, record: Service, *, old_state: str, state: str) -> None:
         """service.update: WARN when it failed, INFO when it is back (A-117)."""
         priority = Priority.WARN if state == "FAILED" else Priority.INFO

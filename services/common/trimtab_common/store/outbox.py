@@ -60,7 +60,9 @@ class Outbox:
             {
                 **self._row(e.event_type, e.priority, e.object_uuid, e.payload, plan_id=plan_id),
                 # Below the level it is not for the bus, only for those who watch.
-                "published_at": None if is_enabled(e.priority, level=level) else now,
+                "published_at": None
+                if e.is_for_bus and is_enabled(e.priority, level=level)
+                else now,
             }
             for e in events
         ]

@@ -46,6 +46,27 @@ def _no_time() -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Incumbent:
+    """The best plan so far. `of`: what `value` measures; bound: what no plan gets below, None not known."""
+
+    of: str
+    value: float
+    bound: float | None = None
+    elapsed_s: float = 0.0
+
+    @property
+    def gap_pct(self) -> float | None:
+        """By how much the plan is above the bound, in percent of its value."""
+        if self.bound is None:
+            return None
+        return max(0.0, 100.0 * (self.value - self.bound) / self.value) if self.value > 0 else 0.0
+
+
+def _tell_nobody(_incumbent: Incumbent) -> None:
+    """Where nobody watches the search."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyContext:
     """The read-only inputs of one execution.
 
@@ -57,6 +78,7 @@ class StrategyContext:
     options: the operator's values of what the strategy's `get_config_opts` declares (A-107).
     score, score_rows: ask a scoring engine; ScoringFailed when it does not answer.
     elapsed_s: seconds since the execution began, for `time_limit_s`.
+    tell: takes the best plan so far, as often as there is a better one; see `improved`.
     """
 
     compute: ComputeSnapshot | None = None
@@ -72,6 +94,16 @@ class StrategyContext:
     failed_servers: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict)
     elapsed_s: Callable[[], float] = _no_time
+    tell: Callable[[Incumbent], None] = _tell_nobody
+
+    def improved(self, of: str) -> Callable[[float, float | None], None]:
+        """What a search calls with (value, bound) when it has a better plan; `of`: what that measures."""
+
+        def told(value: float, bound: float | None = None) -> None:
+            found = Incumbent(of=of, value=value, bound=bound, elapsed_s=self.elapsed_s())
+            self.tell(found)
+
+        return told
 
     @property
     def workloads(self) -> Workloads:

@@ -18,6 +18,7 @@ from trimtab_decision.optimizer.bounds import hosts_bound
 from trimtab_decision.optimizer.closing import ClosingProblem, hosts_to_close
 from trimtab_decision.optimizer.dimensions import Dimensions
 from trimtab_decision.optimizer.eligibility import Eligibility
+from trimtab_decision.optimizer.incumbents import Improved, tell_nobody
 from trimtab_decision.optimizer.packing import group_servers, scarcity
 from trimtab_decision.optimizer.placing import Move, Placer
 from trimtab_decision.optimizer.state import Placement
@@ -51,11 +52,13 @@ def consolidate(
     is_over: Callable[[], bool] = lambda: False,
     to_the_last: bool = False,
     fair: float | None = None,
+    improved: Improved = tell_nobody,
 ) -> Consolidation:
     """Empty as many hosts as is worth it, for few moves. Changes `placement`.
 
     keep: [H] hosts that are never closed. max_moves: moves that may be added.
     fair: see hosts_to_close; later passes ask, as the next audit does, only that hosts are cheap.
+    improved: told how many hosts are in use with the best plan so far.
     """
     open_for_good = np.zeros(len(placement.free), dtype=bool) if keep is None else keep.copy()
     emptied = np.zeros(len(placement.free), dtype=bool)
@@ -73,6 +76,7 @@ def consolidate(
         problem = _problem(placement, dims, masks, kept=open_for_good)
         if passes > 1:  # as the next audit sees it: hosts without servers are disabled by then
             problem = replace(problem, spare=np.zeros_like(problem.spare))
+        in_use = int(problem.in_use.sum())
         left = None if max_moves is None else max_moves - (placement.n_moved() - moved_before)
         closing = hosts_to_close(
             problem,
@@ -80,6 +84,7 @@ def consolidate(
             is_over=is_over,
             to_the_last=to_the_last,
             fair=math.inf if fair is not None and passes > 1 else fair,
+            improved=lambda closed, before=in_use: improved(before - closed, bound),  # type: ignore[misc]
         )
         packings += closing.packings
         placer = Placer(

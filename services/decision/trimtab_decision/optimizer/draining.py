@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from trimtab_decision.optimizer.consolidating import Consolidation, consolidate, moves_of
 from trimtab_decision.optimizer.dimensions import Dimensions
 from trimtab_decision.optimizer.eligibility import Eligibility
+from trimtab_decision.optimizer.incumbents import Improved, tell_nobody
 from trimtab_decision.optimizer.placing import Move
 from trimtab_decision.optimizer.state import Placement
 
@@ -30,6 +31,7 @@ class Request:
     order: gives the hosts in use now, the last one to be tried first
     server_score: [V] the highest of a host is placed first;  keep: [H] hosts never emptied
     max_moves: moves that may be added, None any;  is_over: whether time is up
+    improved: told how many hosts are in use with the best plan so far
     try_receivers: see drain_one_by_one
     """
 
@@ -41,6 +43,7 @@ class Request:
     keep: NDArray[np.bool_] | None = None
     max_moves: int | None = None
     is_over: Callable[[], bool] = lambda: False
+    improved: Improved = tell_nobody
     try_receivers: bool = False
 
 
@@ -90,6 +93,7 @@ def _search(request: Request) -> Consolidation:
         keep=request.keep,
         max_moves=left,
         is_over=request.is_over,
+        improved=request.improved,
         to_the_last=True,
     )
 

@@ -74,6 +74,7 @@ def _search(request: Request, fair: float | None = None) -> Consolidation:
         request.masks,
         max_moves=request.max_moves,
         is_over=request.is_over,
+        improved=request.improved,
         fair=fair,
     )
 

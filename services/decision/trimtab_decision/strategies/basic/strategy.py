@@ -63,6 +63,7 @@ class Basic(Strategy):
                     server_score=score,
                     max_moves=board.max_migrations if "max_migrations" in given else None,
                     is_over=board.is_out_of_time,
+                    improved=context.improved("hosts in use"),
                 )
             )
             moves = found.moves

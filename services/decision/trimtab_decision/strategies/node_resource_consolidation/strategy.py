@@ -51,6 +51,7 @@ class NodeResourceConsolidation(Strategy):
                 keep=_troubled(context),
                 max_moves=board.max_migrations if "max_migrations" in given else None,
                 is_over=board.is_out_of_time,
+                improved=context.improved("hosts in use"),
             )
         )
         solution.rejections.update(found.rejections)

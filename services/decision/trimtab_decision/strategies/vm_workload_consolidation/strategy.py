@@ -63,6 +63,7 @@ class VMWorkloadConsolidation(Strategy):
             server_score=dims.cpu_cores,
             max_moves=board.moves_left if "max_migrations" in given else None,
             is_over=board.is_out_of_time,
+            improved=context.improved("hosts in use"),
         )
         found = consolidate_at_least(request)
         relief = relief.settled(placement, masks)

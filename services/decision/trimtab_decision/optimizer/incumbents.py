@@ -1,0 +1,13 @@
+"""The best plan so far, told while the search goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Improved = Callable[[float, float | None], None]
+"""(what the best plan so far is worth, what none gets below); called at each improvement, so it must be cheap."""
+
+
+def tell_nobody(value: float, bound: float | None) -> None:
+    """An `Improved` for searches that nobody watches."""
+    del value, bound
