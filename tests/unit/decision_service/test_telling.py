@@ -46,7 +46,7 @@ class Clock:
 
 
 @pytest.fixture
-def registry(world, monkeypatch):
+def searching(world, monkeypatch):
     monkeypatch.setattr(execution, "time", Clock)
     Clock.now_s = 0.0
     world.registry.strategies["dummy"] = Searching
@@ -56,9 +56,9 @@ def registry(world, monkeypatch):
 QUESTION = Execution(strategy="dummy", parameters={})
 
 
-def test_nothing_is_told_at_first_and_then_seldom(registry):
+def test_nothing_is_told_at_first_and_then_seldom(searching):
     told = []
-    Desk(registry).execute(QUESTION, told.append)
+    Desk(searching).execute(QUESTION, told.append)
     assert [(one.elapsed_s, one.value, one.bound, one.gap_pct) for one in told] == [
         (0.6, 19, 10, pytest.approx(900 / 19)),
         (0.9, 17, 10, pytest.approx(700 / 17)),
@@ -76,7 +76,7 @@ async def progress(store):
     return [row.payload["watcher_object.data"] for row in rows if row.event_type == kind]
 
 
-@pytest.mark.usefixtures("registry")
+@pytest.mark.usefixtures("searching")
 async def test_the_record_tells_of_the_search_of_an_audit(world):
     audit = await world.add_audit()
     done = await world.run(audit)
