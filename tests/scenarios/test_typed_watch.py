@@ -123,7 +123,13 @@ async def test_a_watch_shows_what_is_then_each_change(typed):
 async def test_a_search_that_goes_on_is_told(typed):
     watcher = watch_audits(typed, audits=["waiting"])
     await watcher.snapshot()
-    search = {"measure": "hosts in use", "incumbent": 16.0, "bound": 10.0, "gap_pct": 37.5}
+    search = {
+        "measure": "hosts in use",
+        "incumbent": 16.0,
+        "bound": 10.0,
+        "gap_pct": 37.5,
+        "moves": 4,
+    }
     async with typed.world.store.write() as session:
         audit = await session.audits.get("waiting")
         await session.announcer.search_went_on(audit, {**search, "seconds": 2.0})

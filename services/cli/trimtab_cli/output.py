@@ -93,7 +93,7 @@ def search_text(change: Any) -> str:
     if "search" not in change.DESCRIPTOR.fields_by_name or not change.HasField("search"):
         return ""
     found = change.search
-    text = f"{found.measure} {found.incumbent:g} so far"
+    text = f"{found.measure} {found.incumbent:g} so far with {found.moves} moves"
     if found.HasField("bound"):
         text += f", none below {found.bound:g} (gap {found.gap_pct:.1f} %)"
     return f"{text}, after {found.seconds:.1f} s"

@@ -85,7 +85,7 @@ class Scoring(Protocol):
         """See StrategyContext.score_rows."""
 
 
-TELL_AFTER_S, TELL_EVERY_S = 0.5, 0.25
+TELL_AFTER_S, TELL_EVERY_S = 0.25, 0.25
 """Searches that are over at once tell nothing, long ones seldom: each word costs the record a row."""
 
 Tell = Callable[[Incumbent], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from heapq import heapify, heappop, heappush
 from uuid import UUID
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from trimtab_common.domain.snapshot import MEMORY_MIB, VCPU, ComputeSnapshot, MetricsTable
 from trimtab_decision.framework import PlannedAction
+
+_LOOKS = 32
+"""Hosts with most room that are looked at one by one before all are, as arrays."""
 
 
 def hosts_after(snapshot: ComputeSnapshot, planned: Sequence[PlannedAction]) -> NDArray[np.int32]:
@@ -40,6 +44,7 @@ class _Walk:
         self._servers = {raw[i * 16 : i * 16 + 16]: i for i in range(snapshot.n_servers)}
         self._free = snapshot.capacity() - snapshot.used()
         self._open = snapshot.host_up & snapshot.host_enabled
+        self._by_room: list[tuple[float, int]] | None = None
 
     def take(self, step: PlannedAction) -> None:
         """One step, as if the ones before it had ended."""
@@ -48,6 +53,7 @@ class _Walk:
             host = self._hosts.get(inputs.get("resource_name") or inputs.get("resource_id", ""), -1)
             if host >= 0:
                 self._open[host] = inputs.get("state") == "enabled"
+                self._room_changed(host)
         if step.action.action_type != "migrate":
             return
         server = self._servers.get(_uuid_bytes(inputs.get("resource_id", "")), -1)
@@ -55,15 +61,44 @@ class _Walk:
             return
         demand = self._demand[server]
         target = self._hosts.get(inputs.get("destination_node", ""), -1)
-        if target < 0:
-            fitting = np.flatnonzero(self._open & (self._free >= demand).all(axis=1))
-            fitting = fitting[fitting != self.after[server]]
-            if not len(fitting):
-                return
-            target = int(fitting[np.argmax(self._free[fitting, MEMORY_MIB])])
-        self._free[self.after[server]] += demand
+        source = int(self.after[server])
+        if target < 0 and (target := self._roomiest(demand, source)) < 0:
+            return
+        self._free[source] += demand
         self._free[target] -= demand
         self.after[server] = target
+        self._room_changed(source)
+        self._room_changed(target)
+
+    def _roomiest(self, demand: NDArray[np.int64], source: int) -> int:
+        """The open host with most free memory that fits, -1 for none; most often the first of the heap."""
+        if self._by_room is None:
+            rooms = self._free[:, MEMORY_MIB].tolist()
+            self._by_room = [(-room, host) for host, room in enumerate(rooms)]
+            heapify(self._by_room)
+        passed: list[tuple[float, int]] = []
+        found = -1
+        while self._by_room and len(passed) < _LOOKS:
+            entry = heappop(self._by_room)
+            host = entry[1]
+            if not self._open[host] or -entry[0] != self._free[host, MEMORY_MIB]:
+                continue  # closed, or an old entry: what changes is put in again
+            passed.append(entry)
+            if host != source and (self._free[host] >= demand).all():
+                found = host
+                break
+        for entry in passed:
+            heappush(self._by_room, entry)
+        return self._roomiest_of_all(demand, source) if found < 0 else found
+
+    def _roomiest_of_all(self, demand: NDArray[np.int64], source: int) -> int:
+        fitting = np.flatnonzero(self._open & (self._free >= demand).all(axis=1))
+        fitting = fitting[fitting != source]
+        return int(fitting[np.argmax(self._free[fitting, MEMORY_MIB])]) if len(fitting) else -1
+
+    def _room_changed(self, host: int) -> None:
+        if self._by_room is not None and self._open[host]:
+            heappush(self._by_room, (-float(self._free[host, MEMORY_MIB]), host))
 
 
 def _uuid_bytes(text: str) -> bytes:

@@ -59,6 +59,7 @@ def _fields(word: Incumbent) -> dict[str, Any]:
         "incumbent": float(word.value),
         "bound": None if word.bound is None else float(word.bound),
         "gap_pct": None if word.gap_pct is None else round(word.gap_pct, 3),
+        "moves": word.moves,
         "seconds": round(word.elapsed_s, 3),
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -19,7 +19,7 @@ from trimtab_decision.telling import telling
 from trimtab_decision.worker_process import Answer
 from trimtab_decision.workers import receive
 
-MOMENTS_S = [0.1, 0.6, 0.7, 0.9, 2.0]
+MOMENTS_S = [0.1, 0.5, 0.7, 0.75, 2.0]
 
 
 class Searching(Strategy):
@@ -33,7 +33,7 @@ class Searching(Strategy):
         improved = context.improved("hosts in use")
         for number, moment in enumerate(MOMENTS_S):
             Clock.now_s = moment
-            improved(20 - number, 10)
+            improved(20 - number, 10, number)
         solution.add_action("nop", input_parameters={"message": "x"}, reason="r")
 
 
@@ -60,8 +60,8 @@ def test_nothing_is_told_at_first_and_then_seldom(searching):
     told = []
     Desk(searching).execute(QUESTION, told.append)
     assert [(one.elapsed_s, one.value, one.bound, one.gap_pct) for one in told] == [
-        (0.6, 19, 10, pytest.approx(900 / 19)),
-        (0.9, 17, 10, pytest.approx(700 / 17)),
+        (0.5, 19, 10, pytest.approx(900 / 19)),
+        (0.75, 17, 10, pytest.approx(700 / 17)),
         (2.0, 16, 10, pytest.approx(600 / 16)),
     ]
 
@@ -88,6 +88,7 @@ async def test_the_record_tells_of_the_search_of_an_audit(world):
         "incumbent": 16.0,
         "bound": 10.0,
         "gap_pct": 37.5,
+        "moves": 4,
         "seconds": 2.0,
     }
 
@@ -105,7 +106,7 @@ async def test_words_are_written_one_after_the_other_and_old_ones_left_out(world
             while not await progress(world.store):  # noqa: ASYNC110, the record has no event to wait for
                 await asyncio.sleep(0)
     (told,) = await progress(world.store)
-    assert told["search"] == {"measure": "deviation", "incumbent": 1.0, "seconds": 1.0}
+    assert told["search"] == {"measure": "deviation", "incumbent": 1.0, "moves": 0, "seconds": 1.0}
 
 
 async def test_a_word_that_cannot_be_written_fails_nothing(world, monkeypatch):

@@ -47,11 +47,15 @@ def _no_time() -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incumbent:
-    """The best plan so far. `of`: what `value` measures; bound: what no plan gets below, None not known."""
+    """The best plan so far. `of`: what `value` measures, less is better; moves: migrations that it takes.
+
+    bound: what no plan gets below, None not known.
+    """
 
     of: str
     value: float
     bound: float | None = None
+    moves: int = 0
     elapsed_s: float = 0.0
 
     @property
@@ -96,12 +100,12 @@ class StrategyContext:
     elapsed_s: Callable[[], float] = _no_time
     tell: Callable[[Incumbent], None] = _tell_nobody
 
-    def improved(self, of: str) -> Callable[[float, float | None], None]:
-        """What a search calls with (value, bound) when it has a better plan; `of`: what that measures."""
+    def improved(self, of: str) -> Callable[[float, float | None, int], None]:
+        """What a search calls with (value, bound, moves) at each better plan; `of`: what the value measures."""
 
-        def told(value: float, bound: float | None = None) -> None:
-            found = Incumbent(of=of, value=value, bound=bound, elapsed_s=self.elapsed_s())
-            self.tell(found)
+        def told(value: float, bound: float | None, moves: int) -> None:
+            elapsed_s = self.elapsed_s()
+            self.tell(Incumbent(of=of, value=value, bound=bound, moves=moves, elapsed_s=elapsed_s))
 
         return told
 

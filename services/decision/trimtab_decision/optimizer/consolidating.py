@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,7 @@ def consolidate(
         problem = _problem(placement, dims, masks, kept=open_for_good)
         if passes > 1:  # as the next audit sees it: hosts without servers are disabled by then
             problem = replace(problem, spare=np.zeros_like(problem.spare))
-        in_use = int(problem.in_use.sum())
+        in_use, moved = int(problem.in_use.sum()), placement.n_moved()
         left = None if max_moves is None else max_moves - (placement.n_moved() - moved_before)
         closing = hosts_to_close(
             problem,
@@ -84,7 +85,7 @@ def consolidate(
             is_over=is_over,
             to_the_last=to_the_last,
             fair=math.inf if fair is not None and passes > 1 else fair,
-            improved=lambda closed, before=in_use: improved(before - closed, bound),  # type: ignore[misc]
+            improved=partial(_improved_by, improved, (in_use, bound, moved)),
         )
         packings += closing.packings
         placer = Placer(
@@ -109,6 +110,12 @@ def consolidate(
         passes=passes,
         rejections=rejections,
     )
+
+
+def _improved_by(improved: Improved, before: tuple[int, int, int], closed: int, moves: int) -> None:
+    """`before`: hosts in use, their bound and the moves so far, before this pass."""
+    in_use, bound, moved = before
+    improved(in_use - closed, bound, moved + moves)
 
 
 def _affordable(problem: ClosingProblem, max_moves: int) -> int:

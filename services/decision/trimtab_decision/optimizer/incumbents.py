@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-Improved = Callable[[float, float | None], None]
-"""(what the best plan so far is worth, what none gets below); called at each improvement, so it must be cheap."""
+Improved = Callable[[float, float | None, int], None]
+"""(what the best plan so far is worth, what none gets below, its moves); called at each improvement, so it must be cheap."""
 
 
-def tell_nobody(value: float, bound: float | None) -> None:
+def tell_nobody(value: float, bound: float | None, moves: int) -> None:
     """An `Improved` for searches that nobody watches."""
-    del value, bound
+    del value, bound, moves
