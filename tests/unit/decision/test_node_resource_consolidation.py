@@ -131,6 +131,35 @@ def test_the_planner_chains_the_migrations_of_each_node_between_disables_and_ena
     assert [step.parents for step in planned] == [(), (), (0, 1), (0, 1, 2), (0, 1), (3, 4), (3, 4)]
 
 
+def waits(planned):
+    """Index -> all that must have ended before it."""
+    found = []
+    for step in planned:
+        found.append(set(step.parents).union(*(found[parent] for parent in step.parents)))
+    return found
+
+
+@pytest.mark.req("B-220")
+def test_a_large_plan_keeps_its_order_with_few_parents():
+    names = [f"h{i}" for i in range(100)]
+    actions = [switch(name, "disabled") for name in names]
+    actions += [move(f"{name}-{i}", name) for name in names for i in range(20)]
+    actions += [switch(name, "enabled") for name in names]
+    planned = NodeResourceConsolidationPlanner().plan(actions)
+    assert sum(len(step.parents) for step in planned) < 3 * len(actions)
+    before = waits(planned)
+    disables, moves, enables = range(100), range(100, 2100), range(2100, 2200)
+    for step in (planned[i] for i in moves):
+        assert before[step.index].issuperset(disables)
+        others = {i for i in before[step.index] if i in moves}
+        assert {planned[i].action.input_parameters["source_node"] for i in others} <= {
+            step.action.input_parameters["source_node"]
+        }
+        assert len(others) == (step.index - 100) % 20
+    assert all(before[i].issuperset(moves) for i in enables)
+    assert not any(before[i] for i in disables[:-1])
+
+
 @pytest.mark.req("B-220")
 def test_the_planner_refuses_other_action_types():
     with pytest.raises(UnsupportedActionType, match="'nop'"):

@@ -23,6 +23,8 @@ SWITCH, POWER, VOLUME, MOVE = (
 )
 PER_SERVER = frozenset({"stop", "resize", MOVE})
 FREE = frozenset({"nop"})
+MOST_WAITED_FOR = 64
+"""More parents of one kind are named by one that waits for them: a large plan would have millions."""
 PARTS_NOTHING = PER_SERVER | FREE | {SWITCH, POWER, VOLUME}
 
 
@@ -55,13 +57,16 @@ class Links:
     def _hosts(self) -> None:
         ends = _Ends(self.nodes)
         switches, powers = self._of_hosts(SWITCH), self._of_hosts(POWER)
+        closing, reopening = [], []
         for host, (first, *later) in switches.items():
             touching = [*ends.leaving[host], *ends.coming[host]]
-            if self._state(first) == "disabled":
-                touching += ends.unnamed  # Nova must not choose it
             self._before(first, touching)
+            if self._state(first) == "disabled":
+                closing.append(first)
+                reopening += later
             for node in later:  # opened again at the end, or closed
                 self.parents[node].update([first, *touching])
+        self._around_unnamed(ends.unnamed, closing, reopening)
         for host, found in powers.items():
             for node in found:
                 if self._state(node) == "on":
@@ -69,6 +74,32 @@ class Links:
                     continue
                 touching = [*ends.leaving[host], *ends.coming[host], *ends.unnamed]
                 self.parents[node].update([*touching, *switches[host]])
+
+    def _around_unnamed(
+        self, unnamed: Sequence[int], closing: Sequence[int], reopening: Sequence[int]
+    ) -> None:
+        """Nova must not choose a host that is closed: all are closed before, and opened after.
+
+        Where there are many, the last one to close waits for the others and the moves for it, the
+        first one to reopen for the moves and the others for it.
+        """
+        closed = self._gate(closing)
+        for node in unnamed:
+            self.parents[node].update(closed)
+        if not unnamed or not reopening:
+            return
+        first, *others = sorted(reopening, key=lambda node: self.place[node])
+        self.parents[first].update(unnamed)
+        for node in others:
+            self.parents[node].update([first] if len(reopening) > MOST_WAITED_FOR else unnamed)
+
+    def _gate(self, nodes: Sequence[int]) -> Sequence[int]:
+        """Whom to wait for to have waited for all of these."""
+        if len(nodes) <= MOST_WAITED_FOR:
+            return nodes
+        *others, last = sorted(nodes, key=lambda node: self.place[node])
+        self.parents[last].update(others)
+        return [last]
 
     def _of_hosts(self, kind: str) -> dict[str, list[int]]:
         found: dict[str, list[int]] = defaultdict(list)

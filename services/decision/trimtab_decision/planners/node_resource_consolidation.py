@@ -1,17 +1,21 @@
 """The planner of node_resource_consolidation: disable, then a chain per source node, then enable.
 
 B-220: disables have no parents; the first migration of a node waits for all disables, each next one
-also for the one before; enables wait for the last migration of every chain.
+also for the one before; enables wait for the last migration of every chain. With more than
+MOST_WAITED_FOR of them one action waits for all and the others for that one: the order is the same,
+but 54,000 moves would name 260 million parents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from trimtab_decision.framework.errors import UnsupportedActionType
 from trimtab_decision.framework.planning import PlannedAction
 from trimtab_decision.framework.solution import ProposedAction
+from trimtab_decision.planners.action_links import MOST_WAITED_FOR
 
 
 class NodeResourceConsolidationPlanner:
@@ -43,15 +47,21 @@ class NodeResourceConsolidationPlanner:
                     "it knows migrate and change_nova_service_state."
                 )
         planned = [PlannedAction(index=i, action=action) for i, action in enumerate(disables)]
-        all_disables = tuple(range(len(planned)))
+        gate = everyone = tuple(range(len(planned)))
+        if len(everyone) > MOST_WAITED_FOR:
+            *others, last = everyone
+            planned[last] = replace(planned[last], parents=tuple(others))
+            gate, everyone = (last,), ()
         ends = []
         for chain in chains.values():
-            parents = all_disables
+            parents = gate
             for action in chain:
                 planned.append(PlannedAction(index=len(planned), action=action, parents=parents))
-                parents = (*all_disables, len(planned) - 1)
+                parents = (*everyone, len(planned) - 1)
             ends.append(len(planned) - 1)
-        last = tuple(ends) or all_disables
+        parents = tuple(ends) or gate
         for action in enables:
-            planned.append(PlannedAction(index=len(planned), action=action, parents=last))
+            planned.append(PlannedAction(index=len(planned), action=action, parents=parents))
+            if len(parents) > MOST_WAITED_FOR:
+                parents = (len(planned) - 1,)
         return tuple(planned)
