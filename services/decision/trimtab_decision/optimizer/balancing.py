@@ -60,7 +60,10 @@ class Loads:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancingMove:
-    """One move with what it changed. Hosts are indexes of the snapshot."""
+    """One move with what it changed. Hosts are indexes of the snapshot.
+
+    after: servers that have to have left its target before
+    """
 
     server: int
     source: int
@@ -70,6 +73,7 @@ class BalancingMove:
     total_before: float
     total_after: float
     runner_up: int | None
+    after: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
