@@ -28,7 +28,7 @@ from subjects import SUBJECTS
 from trimtab_common.domain.baremetal import NODE, PowerState
 from trimtab_common.domain.snapshot import VCPU, MetricsTable
 from trimtab_common.rules import parameters as rules
-from trimtab_decision.framework import StrategyContext
+from trimtab_decision.framework import StrategyContext, planned_by
 from trimtab_decision.framework.errors import MetricNotAvailable, NoFeasiblePlan
 from trimtab_decision.plugins import load_registry
 from trimtab_decision.simulate import hosts_after
@@ -99,7 +99,7 @@ def run(name, snapshot, metrics, given, seed, baremetal=None):
         baremetal=baremetal,
     )
     solution = strategy.execute(context)
-    return solution, REGISTRY.planner(solution.planner_name).plan(solution.actions)
+    return solution, planned_by(REGISTRY.planner(solution.planner_name), snapshot, solution.actions)
 
 
 def carried_out(snapshot, metrics, planned):

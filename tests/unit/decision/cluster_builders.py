@@ -12,7 +12,7 @@ import numpy as np
 from trimtab_common.domain.compute_terms import ServerGroup, ServerState
 from trimtab_common.domain.snapshot import NO_HOST, ComputeSnapshot, MetricsTable
 from trimtab_common.rules import parameters as rules
-from trimtab_decision.framework import StrategyContext
+from trimtab_decision.framework import StrategyContext, planned_by
 from trimtab_decision.plugins import load_registry
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -168,7 +168,7 @@ def run(strategy_name, clouds, *, context=None, **parameters):
 def plan(solution):
     """What the solution's planner makes of it."""
     planner = load_registry(entry_points=False).planner(solution.planner_name)
-    return planner.plan(solution.actions)
+    return planned_by(planner, None, solution.actions)
 
 
 def migrations(solution):

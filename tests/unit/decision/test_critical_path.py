@@ -342,3 +342,41 @@ def test_many_hosts_are_closed_before_nova_chooses_with_few_parents(monkeypatch)
     assert all(found[name] >= exact[name] for name in exact)
     spared = sum(len(step.parents) for step in many) - sum(len(step.parents) for step in few)
     assert spared > 0.9 * 2 * len(names) * len(moves)
+
+
+def named(name, source, target, *after):
+    """A move that knows its resource id, and says what it waits for."""
+    return dataclasses.replace(
+        move(name, source, target),
+        resource_id=uuid_of(name),
+        after=tuple(uuid_of(other) for other in after),
+    )
+
+
+def test_what_moves_say_is_taken_where_the_own_way_needs_a_bypass():
+    """`last` comes first to h while `opens` waits for the slot of its host: then one must go out of the way."""
+    snapshot, _ = cloud(
+        [host("h", vcpus=3), host("y", vcpus=2), host("x", vcpus=1), host("z", vcpus=1)],
+        [
+            server("swaps", "h", vcpus=2),
+            server("slot", "y", vcpus=1),
+            server("opens", "y", vcpus=1),
+            server("last", "x", vcpus=1),
+        ],
+    )
+    moves = [named("slot", "y", "z"), named("opens", "y", "h"), named("swaps", "h", "y")]
+
+    planner = CriticalPathPlanner()
+    planner.plan_on(snapshot, [*moves, named("last", "x", "h")])
+    assert planner.forecast.bypasses == 1
+    planned = planner.plan_on(snapshot, [*moves, named("last", "x", "h", "swaps")])
+    assert planner.forecast.bypasses == 0
+    assert verify(snapshot, planned) == []
+
+
+def test_a_move_behind_one_of_other_hosts_starts_when_that_has_ended():
+    """Without this no end of its own hosts would ever wake it."""
+    sleep = ProposedAction(action_type="sleep", input_parameters={"duration": 1})
+    clouds = cloud([host(name) for name in "abcd"], [server("x", "a"), server("y", "c")])
+    actions = [move("x", "a", "b"), sleep, move("y", "c", "d")]
+    assert verify(clouds[0], CriticalPathPlanner().plan_on(clouds[0], actions)) == []

@@ -4,8 +4,11 @@ import itertools
 
 import pytest
 
-from trimtab_decision.framework import ProposedAction
+from trimtab_common.domain.errors import Bug
+from trimtab_decision.framework import PlannedAction, ProposedAction, planned_by
 from trimtab_decision.framework.errors import PlannerMisconfigured, UnsupportedActionType
+from trimtab_decision.planners.critical_path import CriticalPathPlanner
+from trimtab_decision.planners.node_resource_consolidation import NodeResourceConsolidationPlanner
 from trimtab_decision.planners.weight import WeightPlanner
 from trimtab_decision.planners.workload_stabilization import WorkloadStabilizationPlanner
 
@@ -149,3 +152,62 @@ def test_the_order_of_a_solution_decides_nothing_between_types(planner):
         return {name[s.index]: {name[p] for p in s.parents} for s in planned}
 
     assert all(links(list(order)) == links(actions) for order in itertools.permutations(actions))
+
+
+def move(name, source, target, *after):
+    inputs = {"resource_id": name, "source_node": source, "destination_node": target}
+    return ProposedAction(
+        action_type="migrate", input_parameters=inputs, resource_id=name, after=after
+    )
+
+
+def waits(planned):
+    """{resource id: resource ids of the parents}; parents come first in the plan."""
+    assert all(parent < step.index for step in planned for parent in step.parents)
+    assert [step.index for step in planned] == list(range(len(planned)))
+    name = [step.action.resource_id for step in planned]
+    return {name[step.index]: {name[p] for p in step.parents} for step in planned}
+
+
+def test_what_a_move_names_becomes_its_parent():
+    actions = [move("a", "h1", "h2"), move("b", "h3", "h1", "a"), move("c", "h3", "h4")]
+    planned = planned_by(WorkloadStabilizationPlanner(), None, actions)
+    assert waits(planned) == {"a": set(), "b": {"a"}, "c": set()}
+
+
+def test_chunks_keep_their_parents_beside_what_a_move_names():
+    actions = [move("a", "h1", "h2"), move("b", "h3", "h1", "a"), move("c", "h3", "h4")]
+    planned = planned_by(WeightPlanner(), None, actions)
+    assert waits(planned) == {"a": set(), "b": {"a"}, "c": {"a", "b"}}
+
+
+def test_a_planner_that_rearranges_moves_is_put_right():
+    actions = [move("a", "h1", "h5"), move("b", "h2", "h5"), move("c", "h1", "h2", "b")]
+    planned = planned_by(NodeResourceConsolidationPlanner(), None, actions)
+    assert waits(planned) == {"a": set(), "b": set(), "c": {"a", "b"}}
+
+
+def test_critical_path_without_a_model_keeps_what_a_move_names():
+    actions = [move("a", "h1", "h2"), move("b", "h3", "h4", "a"), move("c", "h5", "h6")]
+    planned = planned_by(CriticalPathPlanner(), None, actions)
+    assert waits(planned) == {"a": set(), "b": {"a"}, "c": set()}
+
+
+class Backwards:
+    """Lets each move wait for the next one."""
+
+    def plan(self, actions):
+        return tuple(
+            PlannedAction(index=i, action=action, parents=(i - 1,) if i else ())
+            for i, action in enumerate(reversed(actions))
+        )
+
+
+def test_a_planner_that_lets_moves_wait_in_a_circle_is_refused():
+    with pytest.raises(PlannerMisconfigured):
+        planned_by(Backwards(), None, [move("a", "h1", "h2"), move("b", "h3", "h1", "a")])
+
+
+def test_waiting_for_what_does_not_migrate_is_a_bug():
+    with pytest.raises(Bug):
+        planned_by(WorkloadStabilizationPlanner(), None, [move("b", "h3", "h1", "a")])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ class ProposedAction:
 
     `input_parameters` holds `resource_id` too when the action has one, as it is stored.
     `reason`: one sentence for the operator. `facts`: what the action relies on, for staleness.
+    `after`: of a migration, the servers (resource ids) whose migrations in the same plan leave the room
+    that it fills, and so must have ended before it begins. They come before it in the solution.
     """
 
     action_type: str
@@ -28,6 +30,7 @@ class ProposedAction:
     resource_id: str | None = None
     reason: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
 
 
 class Solution:
@@ -59,9 +62,11 @@ class Solution:
         resource_id: str | None = None,
         reason: str = "",
         facts: Mapping[str, Any] | None = None,
+        after: Sequence[str] = (),
     ) -> None:
         """Append an action; an identical one (type and all inputs) is dropped with a message.
 
+        For `after` see ProposedAction.
         Raises ReservedWord when `input_parameters` itself names `resource_id` (B-037).
         """
         inputs = dict(input_parameters or {})
@@ -85,6 +90,7 @@ class Solution:
                 resource_id=resource_id,
                 reason=reason,
                 facts=facts or {},
+                after=tuple(after),
             )
         )
 

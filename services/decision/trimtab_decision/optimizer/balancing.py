@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab_decision.optimizer.dimensions import TOLERANCE
+from trimtab_decision.optimizer.incumbents import Improved, tell_nobody
 from trimtab_decision.optimizer.state import Placement
 
 HOT_HOSTS = 16
@@ -60,7 +61,10 @@ class Loads:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancingMove:
-    """One move with what it changed. Hosts are indexes of the snapshot."""
+    """One move with what it changed. Hosts are indexes of the snapshot.
+
+    after: servers that have to have left its target before
+    """
 
     server: int
     source: int
@@ -70,6 +74,7 @@ class BalancingMove:
     total_before: float
     total_after: float
     runner_up: int | None
+    after: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -94,12 +99,13 @@ def balance(
     max_moves: int = sys.maxsize,
     max_looks: int = sys.maxsize,
     is_over: Callable[[], bool] = lambda: False,
+    improved: Improved = tell_nobody,
 ) -> Balance:
     """Move servers until every deviation is below its threshold, or no move improves.
 
     `movable` [V]; targets have room in every dimension. A server that is moved again makes one
     migration, to where it ends. Deterministic. `max_moves`: servers that end elsewhere.
-    `max_looks`: steps, each one move or on large clusters several.
+    `improved`: told the weighted deviation after each step. `max_looks`: steps, each one move or on large clusters several.
     """
     search = _Descent(loads, placement, movable, (class_hosts, server_class), names)
     last: dict[int, BalancingMove] = {}
@@ -113,6 +119,7 @@ def balance(
             last.pop(move.server, None)
             if placement.host[move.server] != placement.origin[move.server]:
                 last[move.server] = move
+        improved(search.total, None, len(last))
     deviation = np.asarray(search.load.std(axis=0), dtype=np.float64)  # exact, not by the sums
     return Balance(
         moves=[

@@ -2,6 +2,9 @@
 
 The heat of a host says how much the weighted deviation rises with its load. Servers are drawn from hot
 hosts and targets among cold ones by small tournaments, so that most tries are worth a look.
+
+Room is counted in one of two ways: as it is when all moves are done, so that whoever leaves makes room (`move_order` then
+finds who waits for whom), or as if nobody left before all have come, so that the moves can run in any order.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ class Tables(NamedTuple):
 
     home: [N];  demand: [N, D];  amount: [N, M];  per_size: [K, M] 1 / size;  weight: [M]
     allowed: [C, K];  of_class: [N];  draws: [4096] -ln(u), shuffled
+    makes_room: [1] whether who leaves home makes room there
     """
 
     home: Ints
@@ -36,6 +40,7 @@ class Tables(NamedTuple):
     allowed: NDArray[np.bool_]
     of_class: Ints
     draws: Floats
+    makes_room: NDArray[np.bool_]
 
 
 class State(NamedTuple):
@@ -61,12 +66,13 @@ class State(NamedTuple):
 
 @compiled
 def _fits(t: Tables, s: State, server: int, target: int) -> bool:
-    """At home there is always room: it is not given away before the plan has ended."""
+    """Home is always allowed, but where leaving makes room another one may have come."""
+    is_home = target == t.home[server]
     if target == s.at[server]:
         return False
-    if target == t.home[server]:
+    if is_home and not t.makes_room[0]:
         return True
-    if not t.allowed[t.of_class[server], target]:
+    if not is_home and not t.allowed[t.of_class[server], target]:
         return False
     for d in range(t.demand.shape[1]):
         if t.demand[server, d] > s.free[target, d] + TOLERANCE:
@@ -101,9 +107,9 @@ def _shift(t: Tables, s: State, server: int, target: int, value: float) -> None:
         s.load[source, m] -= down
         s.load[target, m] += up
     for d in range(t.demand.shape[1]):
-        if source != home:
+        if t.makes_room[0] or source != home:
             s.free[source, d] += t.demand[server, d]
-        if target != home:
+        if t.makes_room[0] or target != home:
             s.free[target, d] -= t.demand[server, d]
     s.at[server] = target
     s.value[0] = value
@@ -199,6 +205,8 @@ def anneal(t: Tables, s: State, max_moves: int, tries: int, temperature: float) 
         if away >= max_moves and source == t.home[server]:  # another one stays at home instead
             returned = s.moved[below(next_draw(s.random), away)]
             came_from = s.at[returned]
+            if not _fits(t, s, returned, t.home[returned]):
+                continue
             _shift(t, s, returned, t.home[returned], _after(t, s, returned, t.home[returned]))
             if _fits(t, s, server, target):
                 value = _after(t, s, server, target)

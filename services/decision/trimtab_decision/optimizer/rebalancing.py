@@ -2,18 +2,21 @@
 
 `balancing` goes down one move at a time and stops where no single one helps, or where the moves are used up. From
 there this anneals at low temperature: a server goes home so that a better one may go, two servers change places.
-Then moves that are not needed for what was reached are left out.
+Then moves that are not needed for what was reached are left out, and the others are put in order: room is counted at
+the plan's end here, so a server may fill what another one leaves, and says that it waits for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab_decision.optimizer.balancing import MARGIN, MIN_GAIN, Balance, BalancingMove, Loads
+from trimtab_decision.optimizer.balancing import Balance, Loads
+from trimtab_decision.optimizer.move_order import room_at_end
+from trimtab_decision.optimizer.settling import Settled
 from trimtab_decision.optimizer.state import Placement
 
 ROUNDS, COLD_ROUNDS = 40, 8
@@ -56,6 +59,20 @@ class Rebalancing:
             usable &= ~placement.restrictions.restricted
         return usable
 
+    def load_now(self) -> NDArray[np.float64]:
+        """[K, M] with all that is planned."""
+        loads, placement, place = self.loads, self.placement, self.place
+        load = loads.load.copy()
+        moved = np.flatnonzero(placement.host != placement.origin)
+        amount = np.nan_to_num(loads.amount[moved])
+        for hosts, sign in (
+            (place[placement.origin[moved]], -1.0),
+            (place[placement.host[moved]], 1.0),
+        ):
+            counted = hosts >= 0
+            np.add.at(load, hosts[counted], sign * amount[counted] / loads.size[hosts[counted]])
+        return np.ascontiguousarray(load)
+
 
 def rebalance(
     found: Balance,
@@ -66,56 +83,93 @@ def rebalance(
 ) -> Balance:
     """The better of `found` and what annealing makes of it; changes the placement.
 
-    Deterministic by seed, unless time runs out.
+    Moves come in an order in which they can run, each with what it waits for; after that `placement.free` is below
+    zero where somebody waits. Deterministic by seed, unless time runs out.
     """
     loads, placement, usable = problem.loads, problem.placement, problem.usable()
     servers = np.flatnonzero(usable)
     others = int(((placement.host != placement.origin) & ~usable).sum())
     if problem.max_moves <= others or not len(servers) or is_over():
         return found
-    mark = placement.mark
     gain = (loads.total() - found.total) / max(1, len(found.moves)) or found.total / len(servers)
-    heat = gain * (HEAT_USED_UP if len(found.moves) >= problem.max_moves else HEAT_OPEN)
-    left = problem.max_moves - others
-    _anneal(problem, servers, max_moves=left, heat=heat, seed=seed, is_over=is_over)
-    kept = {move.server: move for move in found.moves}
-    settled = _Settled(problem, servers)
-    settled.drop_unneeded()
-    if settled.total >= found.total - MIN_GAIN and not settled.is_done():
+    search = _Search(
+        problem=problem,
+        servers=servers,
+        max_moves=problem.max_moves - others,
+        heat=gain * (HEAT_USED_UP if len(found.moves) >= problem.max_moves else HEAT_OPEN),
+        seed=seed,
+        is_over=is_over,
+    )
+    mark = placement.mark
+    settled = search.run(makes_room=True)
+    if settled.had_stuck or not settled.is_better_than(found):
+        settled = _better(settled, search, mark)
+    if not settled.is_better_than(found):
         placement.undo_to(mark)
         return found
-    moves = [move for server, move in kept.items() if not usable[server]]
+    kept = {move.server: move for move in found.moves}
+    moves = {move.server: move for move in settled.moves(kept)}
+    moves |= {server: move for server, move in kept.items() if not usable[server]}
+    after = settled.order.after
     return replace(
         found,
-        moves=[*moves, *settled.moves(kept)],
+        moves=[replace(moves[i], after=after.get(i, ())) for i in settled.order.servers],
         deviation=settled.load.std(axis=0),
         total=settled.total,
     )
 
 
-def _anneal(
-    problem: Rebalancing,
-    servers: NDArray[np.intp],
-    *,
-    max_moves: int,
-    heat: float,
-    seed: int,
-    is_over: Callable[[], bool],
-) -> None:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Search:
+    """Annealing of these servers. max_moves: how many of them may end elsewhere; heat: to begin with."""
+
+    problem: Rebalancing
+    servers: NDArray[np.intp]
+    max_moves: int
+    heat: float
+    seed: int
+    is_over: Callable[[], bool]
+
+    def run(self, *, makes_room: bool) -> Settled:
+        """Changes the placement. `makes_room`: servers may fill what others leave."""
+        _anneal(self, makes_room=makes_room)
+        settled = Settled(self.problem, self.servers)
+        settled.put_in_order()
+        return settled
+
+
+def _better(settled: Settled, search: _Search, mark: int) -> Settled:
+    """That, or what is found from `mark` on without filling what others leave; the placement is the better's."""
+    placement = search.problem.placement
+    hosts = placement.host.copy()
+    placement.undo_to(mark)
+    other = search.run(makes_room=False)
+    if other.rank() < settled.rank():
+        return other
+    placement.undo_to(mark)
+    for server in np.flatnonzero(placement.host != hosts).tolist():
+        placement.move(server, int(hosts[server]))
+    return settled
+
+
+def _anneal(search: _Search, *, makes_room: bool) -> None:
     from trimtab_decision.optimizer import balancing_kernel as kernel  # noqa: PLC0415, compiles
 
+    problem, servers = search.problem, search.servers
     loads, placement, place = problem.loads, problem.placement, problem.place
     home, at = place[placement.origin[servers]], place[placement.host[servers]]
     first, n_metrics = at.copy(), loads.load.shape[1]
-    rng = np.random.default_rng(seed)
+    room = (room_at_end(placement) if makes_room else placement.free)[loads.hosts]
+    rng = np.random.default_rng(search.seed)
     tables = kernel.Tables(
         home=home,
         demand=np.ascontiguousarray(placement.demand[servers]),
         amount=np.ascontiguousarray(loads.amount[servers]),
         per_size=np.ascontiguousarray(1.0 / loads.size),
         weight=np.ascontiguousarray(loads.weight),
-        allowed=np.ascontiguousarray(problem.class_hosts[:, loads.hosts]),
+        allowed=problem.class_hosts[:, loads.hosts] & np.isfinite(room).all(axis=1),
         of_class=problem.server_class[servers].astype(np.int64),
+        makes_room=np.array([makes_room]),
         draws=rng.permutation(-np.log((np.arange(kernel.N_DRAWS) + 0.5) / kernel.N_DRAWS)),
     )
     away = np.flatnonzero(at != home)
@@ -123,8 +177,8 @@ def _anneal(
     moved[: len(away)], place_of_moved[away] = away, np.arange(len(away))
     state = kernel.State(
         at=at,
-        load=_load(problem),
-        free=np.ascontiguousarray(placement.free[loads.hosts]),
+        load=problem.load_now(),
+        free=room,
         heat=np.zeros(len(loads.hosts)),
         sums=np.zeros(n_metrics),
         squares=np.zeros(n_metrics),
@@ -136,98 +190,10 @@ def _anneal(
     )
     tries = int(np.clip(TRIES_A_SERVER * len(servers), FEWEST_TRIES, MOST_TRIES))
     for number in range(ROUNDS + COLD_ROUNDS):
-        if is_over():
+        if search.is_over():
             break
         kernel.refresh(tables, state)
-        temperature = 0.0 if number >= ROUNDS else heat * COOLING ** (number / ROUNDS)
-        kernel.anneal(tables, state, max_moves, tries // (ROUNDS + COLD_ROUNDS), temperature)
+        temperature = 0.0 if number >= ROUNDS else search.heat * COOLING ** (number / ROUNDS)
+        kernel.anneal(tables, state, search.max_moves, tries // (ROUNDS + COLD_ROUNDS), temperature)
     for i in np.flatnonzero(at != first).tolist():
         placement.move(int(servers[i]), int(loads.hosts[at[i]]))
-
-
-def _load(problem: Rebalancing) -> NDArray[np.float64]:
-    """[K, M] with all that is planned."""
-    loads, placement, place = problem.loads, problem.placement, problem.place
-    load = loads.load.copy()
-    moved = np.flatnonzero(placement.host != placement.origin)
-    amount = np.nan_to_num(loads.amount[moved])
-    for hosts, sign in (
-        (place[placement.origin[moved]], -1.0),
-        (place[placement.host[moved]], 1.0),
-    ):
-        counted = hosts >= 0
-        np.add.at(load, hosts[counted], sign * amount[counted] / loads.size[hosts[counted]])
-    return np.ascontiguousarray(load)
-
-
-class _Settled:
-    """The placement after the search, without what it does not need."""
-
-    def __init__(self, problem: Rebalancing, servers: NDArray[np.intp]) -> None:
-        self.problem = problem
-        self.load = _load(problem)
-        placement = problem.placement
-        self.away = servers[placement.host[servers] != placement.origin[servers]]
-
-    @property
-    def total(self) -> float:
-        """The weighted deviation."""
-        return float(self.load.std(axis=0) @ self.problem.loads.weight)
-
-    def is_done(self) -> bool:
-        """Every metric is below its threshold."""
-        return bool((self.load.std(axis=0) < self.problem.loads.threshold * MARGIN).all())
-
-    def drop_unneeded(self) -> None:
-        """Servers go home that gain nothing, or that the thresholds can do without, the least first."""
-        was_done = self.is_done()
-        while len(self.away):
-            without = self._deviation_without()
-            gain = without @ self.problem.loads.weight - self.total
-            least = int(np.argmin(gain))
-            stays_done = was_done and (without[least] < self.problem.loads.threshold * MARGIN).all()
-            if gain[least] > MIN_GAIN and not stays_done:
-                return
-            self._send_home(least)
-
-    def moves(self, kept: Mapping[int, BalancingMove]) -> list[BalancingMove]:
-        """What gains most first; `kept`: moves that were explained already."""
-        loads, placement, place = self.problem.loads, self.problem.placement, self.problem.place
-        without, total = self._deviation_without() @ loads.weight, self.total
-        result = []
-        for i in np.argsort(-without, kind="stable").tolist():
-            server = int(self.away[i])
-            source, target = int(placement.origin[server]), int(placement.host[server])
-            known = kept.get(server)
-            move = BalancingMove(
-                server=server,
-                source=source,
-                target=target,
-                source_load=float(loads.load[place[source], 0]),
-                target_load=float(loads.load[place[target], 0]),
-                total_before=float(without[i]),
-                total_after=total,
-                runner_up=None,
-            )
-            result.append(known if known is not None and known.target == target else move)
-        return result
-
-    def _deviation_without(self) -> NDArray[np.float64]:
-        """[away, M] the deviations if one of the servers stayed at home."""
-        loads, placement, place = self.problem.loads, self.problem.placement, self.problem.place
-        home, at = place[placement.origin[self.away]], place[placement.host[self.away]]
-        n, amount = len(self.load), loads.amount[self.away]
-        down, up = amount / loads.size[at], amount / loads.size[home]
-        mean = (self.load.sum(axis=0) + up - down) / n
-        squares = (self.load * self.load).sum(axis=0) + down * (down - 2.0 * self.load[at])
-        squares = squares + up * (up + 2.0 * self.load[home])
-        return np.asarray(np.sqrt(np.maximum(squares / n - mean * mean, 0.0)), dtype=np.float64)
-
-    def _send_home(self, which: int) -> None:
-        loads, placement, place = self.problem.loads, self.problem.placement, self.problem.place
-        server = int(self.away[which])
-        source, target = place[placement.origin[server]], place[placement.host[server]]
-        self.load[target] -= loads.amount[server] / loads.size[target]
-        self.load[source] += loads.amount[server] / loads.size[source]
-        placement.move(server, int(placement.origin[server]))
-        self.away = np.delete(self.away, which)

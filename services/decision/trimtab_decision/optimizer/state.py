@@ -3,6 +3,8 @@
 Room is counted as if every target is reserved at the start and no source is ever released: then a
 plan is safe in whatever order, and however parallel, its moves run. A server that is moved again
 just gets another target: it makes one migration, from where it is to where it ends.
+
+`rebalancing` alone lets servers fill what others leave, and finds an order afterwards (`move_order`).
 """
 
 from __future__ import annotations

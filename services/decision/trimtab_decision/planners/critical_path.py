@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 from uuid import UUID
 
@@ -61,13 +61,20 @@ class CriticalPathPlanner:
         return cls(**options)
 
     def plan(self, actions: Sequence[ProposedAction]) -> tuple[PlannedAction, ...]:
-        """Without a model: a move waits for all that left its target before it in the solution."""
+        """Without a model: a move waits for all that left its target before it in the solution.
+
+        And for what it says itself (`after`).
+        """
         return self._plan(actions, None)
 
     def plan_on(
         self, snapshot: ComputeSnapshot, actions: Sequence[ProposedAction]
     ) -> tuple[PlannedAction, ...]:
-        """The actions with their true dependencies, bypasses among them. PlanStuck."""
+        """The actions with their true dependencies, bypasses among them. PlanStuck.
+
+        What moves say that they wait for is one way to hand over the room; it is taken where an own way
+        is not found, or only with bypasses.
+        """
         return self._plan(actions, snapshot)
 
     def _plan(
@@ -81,6 +88,9 @@ class CriticalPathPlanner:
         )
         problem = _Problem(actions, snapshot, given["bandwidth_mib_s"], given["overhead_s"])
         schedule = best_schedule(problem.moves, problem.room, limits, problem.bypass)
+        if schedule.stuck or len(schedule.moves) > len(problem.moves):
+            told = best_schedule(problem.moves_as_told(), problem.room, limits, problem.bypass)
+            schedule = min(schedule, told, key=lambda one: (len(one.stuck), len(one.moves)))
         if schedule.stuck:
             raise PlanStuck(problem.told(schedule))
         bypasses = len(schedule.moves) - len(problem.moves)
@@ -110,7 +120,8 @@ class _Problem:
         self.servers = _servers(snapshot, [actions[i] for i in self.places])
         if snapshot is None:
             self.room = np.zeros((len(self.hosts.names), 0))
-            after = _after_all_that_left(rows)
+            left = _after_all_that_left(rows)
+            after = [(*a, *b) for a, b in zip(left, self._said(), strict=True)]
         else:
             extra = len(self.hosts.names) - snapshot.n_hosts  # unknown hosts: the verifier says so
             free = snapshot.capacity() - snapshot.used()
@@ -129,6 +140,22 @@ class _Problem:
             for number, row in enumerate(rows)
         ]
         self._masks: Eligibility | None = None
+
+    def moves_as_told(self) -> list[Move]:
+        """The moves, each waiting for those too that its action names."""
+        return [
+            replace(move, after=(*move.after, *said))
+            for move, said in zip(self.moves, self._said(), strict=True)
+        ]
+
+    def _said(self) -> list[tuple[int, ...]]:
+        """Per move the numbers of those that its action says it waits for."""
+        actions = [self.actions[place] for place in self.places]
+        number_of = {action.resource_id: number for number, action in enumerate(actions)}
+        return [
+            tuple(number_of[name] for name in action.after if name in number_of)
+            for action in actions
+        ]
 
     def _read(self, action: ProposedAction, bandwidth: int, overhead: int) -> _Row:
         inputs, facts = action.input_parameters, action.facts

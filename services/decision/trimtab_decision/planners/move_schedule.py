@@ -204,6 +204,7 @@ class _Scheduler:
         self.all = _Slots(limits.in_all)
         self.rank = {move: place for place, move in enumerate(order)}
         self.of_host: dict[int, list[int]] = defaultdict(list)
+        self.behind: dict[int, list[int]] = defaultdict(list)
         self.waiting = dict.fromkeys(order)
         self.ended: set[int] = set()
         self.running: list[tuple[float, int]] = []
@@ -227,6 +228,8 @@ class _Scheduler:
         move = self.schedule.moves[index]
         self.of_host[move.source].append(index)
         self.of_host[move.target].append(index)
+        for earlier in move.after:
+            self.behind[earlier].append(index)
 
     def _start_among(self, candidates: Sequence[int]) -> None:
         for index in candidates:
@@ -265,6 +268,7 @@ class _Scheduler:
         """Ends all that ends now, then looks at what they kept waiting."""
         self.now = self.running[0][0]
         touched: dict[int, None] = {}
+        candidates: dict[int, None] = {}
         was_full = not self.all.has_one
         while self.running and self.running[0][0] <= self.now + EPSILON:
             _, index = heapq.heappop(self.running)
@@ -274,13 +278,15 @@ class _Scheduler:
             self.out[move.source].give_back(index)
             self._room(move.source).give_back(index, move.demand)
             touched[move.source] = None
+            candidates.update(
+                (other, None) for other in self.behind[index] if other in self.waiting
+            )
             if move.target != NOWHERE:
                 self.into[move.target].give_back(index)
                 touched[move.target] = None
         if was_full:
             self._start_among(list(self.waiting))
             return
-        candidates: dict[int, None] = {}
         for host in touched:
             live = [index for index in self.of_host[host] if index in self.waiting]
             self.of_host[host] = live

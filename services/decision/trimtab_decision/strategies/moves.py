@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab_common.domain.snapshot import DISK_GIB, MEMORY_MIB, VCPU, ComputeSnapshot
@@ -43,8 +43,12 @@ def add_migration(
     *,
     reason: str,
     kind: str | None = None,
+    after: Sequence[int] = (),
 ) -> None:
-    """A migrate action (B-038); without a target Nova chooses. `kind`: live or cold."""
+    """A migrate action (B-038); without a target Nova chooses. `kind`: live or cold.
+
+    `after`: servers whose migrations, written before, leave the room that this one fills.
+    """
     inputs: dict[str, Any] = {
         "migration_type": kind or migration_type(snapshot, server),
         "source_node": snapshot.host_name[int(snapshot.server_host[server])],
@@ -58,6 +62,7 @@ def add_migration(
         resource_id=snapshot.uuid_of(server),
         reason=reason,
         facts=server_facts(snapshot, server, target),
+        after=[snapshot.uuid_of(other) for other in after],
     )
 
 

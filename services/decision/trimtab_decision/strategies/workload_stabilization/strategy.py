@@ -8,7 +8,8 @@ its threshold. Example with numbers: README.md beside this file, which a test ru
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +29,7 @@ from trimtab_decision.strategies.board import Board, drop_below_min_gain
 from trimtab_decision.strategies.moves import add_migration
 from trimtab_decision.strategies.workload_stabilization import params
 
+SHOWN = 3
 LOOKS = 400
 """Of the descent where a number of moves is given: with many moves annealing gets there in less time."""
 
@@ -80,6 +82,7 @@ class WorkloadStabilization(Strategy):
             max_moves=board.max_migrations,
             max_looks=LOOKS if "max_migrations" in given else sys.maxsize,
             is_over=board.is_out_of_time,
+            improved=context.improved("weighted deviation"),
         )
         if (found.deviation >= loads.threshold).any():
             problem = Rebalancing(
@@ -91,9 +94,7 @@ class WorkloadStabilization(Strategy):
                 max_moves=board.max_migrations if "max_migrations" in given else len(found.moves),
             )
             found = rebalance(found, problem, seed=context.seed, is_over=board.is_out_of_time)
-        for move in found.moves:
-            reason = _why(snapshot.host_name, move, given["metrics"][0])
-            add_migration(solution, snapshot, move.server, move.target, reason=reason)
+        _write(solution, snapshot, found.moves, given["metrics"][0])
         solution.rejections.update(found.rejections)
         gain_pct = 100.0 * (1.0 - found.total / loads.total()) if loads.total() else 0.0
         if drop_below_min_gain(solution, gain_pct=gain_pct, min_gain_pct=given["min_gain"]):
@@ -113,6 +114,19 @@ class WorkloadStabilization(Strategy):
         ):
             if value > limit:
                 solution.note(f"No further move lowers {name}: {value:.4f} is above {limit}.")
+
+
+def _write(
+    solution: Solution, snapshot: ComputeSnapshot, moves: Sequence[BalancingMove], metric: str
+) -> None:
+    """The migrations, each after those that it waits for."""
+    behind: dict[int, list[int]] = defaultdict(list)
+    for move in moves:
+        for other in move.after:
+            behind[other].append(move.server)
+    for move in moves:
+        reason = _why(snapshot, move, behind[move.server], metric)
+        add_migration(solution, snapshot, move.server, move.target, reason=reason, after=move.after)
 
 
 def _loads(
@@ -181,11 +195,25 @@ def _note_missing(
         solution.note(f"{servers} active servers without measurements are not moved.")
 
 
-def _why(names: tuple[str, ...], move: BalancingMove, metric: str) -> str:
+def _why(snapshot: ComputeSnapshot, move: BalancingMove, behind: Sequence[int], metric: str) -> str:
+    """`behind`: servers that get room from this one."""
+    names = snapshot.host_name
     what = "cpu" if metric == "instance_cpu_usage" else "memory"
     text = (
         f"{names[move.source]} is at {move.source_load:.0%} {what}, {names[move.target]} at "
         f"{move.target_load:.0%}; this lowers the deviation from {move.total_before:.4f} to "
         f"{move.total_after:.4f}"
     )
-    return text + (f"; next best {names[move.runner_up]}." if move.runner_up is not None else ".")
+    if move.runner_up is not None:
+        text += f"; next best {names[move.runner_up]}"
+    if move.after:
+        text += f"; needs {_listed(snapshot, move.after)} to leave there first"
+    if behind:
+        text += f"; makes room for {_listed(snapshot, behind)}"
+    return f"{text}."
+
+
+def _listed(snapshot: ComputeSnapshot, servers: Sequence[int]) -> str:
+    shown = ", ".join(snapshot.server_name[server] for server in servers[:SHOWN])
+    more = len(servers) - SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
