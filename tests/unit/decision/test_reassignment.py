@@ -154,6 +154,36 @@ def test_a_trial_finds_that_servers_of_a_slack_cluster_stay_home(threads):
     assert found.cost == 40
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("moves", [40_000, 100_000, 400_000])
+def test_a_trial_tells_that_with_few_moves_too(moves, seed):
+    """One more server away costs 10: annealings this short still cool, and so do the trial's."""
+    assert search(a_slack_cluster(), Budget(moves=moves), seed).cost <= 70
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("moves", [1, 1_000, 20_000, 100_000])
+def test_a_used_up_budget_ends_the_search(moves, threads):
+    found = search(a_slack_cluster(), Budget(moves=moves, threads=threads), 1)
+    assert 0 < found.evaluated <= threads * max(moves, 200)
+    assert found.cost < 40_000
+
+
+@pytest.mark.parametrize(("moves", "rounds"), [(30_000, 3), (60_000, 5)])
+def test_moves_too_few_for_a_trial_are_left_to_the_rounds(moves, rounds):
+    found = search(a_slack_cluster(), Budget(moves=moves), 1)
+    assert len(found.costs) == rounds
+    assert found.evaluated > 0.9 * moves
+
+
+@pytest.mark.parametrize("budget", [Budget(moves=0), Budget(seconds=0.0)])
+def test_without_a_budget_all_stay_where_they_are(budget):
+    problem = a_slack_cluster()
+    found = search(problem, budget, 1)
+    assert found.host.tolist() == problem.home.tolist()
+    assert (found.cost, found.evaluated, found.costs) == (40_000, 0, ())
+
+
 @pytest.mark.parametrize(
     ("ends", "price"),
     [
