@@ -242,6 +242,16 @@ def test_moves_too_few_for_a_trial_are_left_to_the_rounds(moves, rounds):
     assert found.evaluated > 0.9 * moves
 
 
+def test_without_servers_there_is_nothing_to_search():
+    """The kernel would draw one of none."""
+    nothing = np.zeros((0, 1), dtype=np.int64)
+    problem = with_capacity(
+        nothing[:, 0], limit=[[1], [1]], demand=nothing, safe=[[0], [0]], weight=[1]
+    )
+    found = search(problem, Budget(moves=1_000, threads=2), 1)
+    assert (found.host.tolist(), found.cost, found.evaluated) == ([], 0, 0)
+
+
 @pytest.mark.parametrize("budget", [Budget(moves=0), Budget(seconds=0.0)])
 def test_without_a_budget_all_stay_where_they_are(budget):
     problem = a_slack_cluster()

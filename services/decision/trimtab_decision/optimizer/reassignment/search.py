@@ -131,6 +131,9 @@ def search(
 
     `on_improved(cost, seconds)` is called after each round that bettered the incumbent.
     """
+    if not problem.n_servers:
+        cost = cost_of(problem, problem.home)
+        return Answer(host=problem.home, cost=cost, evaluated=0, cpu_s=0.0, costs=())
     clock = _Clock(budget)
     cpu_before = time.process_time()
     workers = [
