@@ -1,11 +1,14 @@
 """Bounds hold against everything that could be done, tried one by one on small clouds."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 from cluster_builders import cloud, host, run, server
+from synthetic_clouds import synthetic_cloud
 
+from trimtab_common.domain.snapshot import MEMORY_MIB, VCPU
 from trimtab_decision.optimizer.balancing import Loads
 from trimtab_decision.optimizer.bounds import deviation_bound
 
@@ -51,6 +54,27 @@ def test_no_moves_get_the_deviation_below_its_bound(seed):
         assert 0.0 <= bound <= best_by_trying(loads, at, n_moves) + 1e-9
 
 
+def of_metric(loads, m):
+    """The same cloud with that metric alone."""
+    only = {
+        name: getattr(loads, name)[..., [m]]
+        for name in ("load", "size", "amount", "weight", "threshold")
+    }
+    return dataclasses.replace(loads, **only)
+
+
+@pytest.mark.parametrize(
+    ("seed", "n_moves"), [(156, 2), (179, 1), (203, 1), (273, 1), (322, 1), (355, 1)]
+)
+def test_both_metrics_bound_a_small_cloud_no_worse_than_each_alone(seed, n_moves):
+    """Small steps towards whole hosts are coarse with three hosts: there they ended up to 0.04 below."""
+    at, loads = loads_of(np.random.default_rng(seed), hosts=3, servers=6, metrics=2)
+    everything = np.ones(6, dtype=bool)
+    alone = sum(deviation_bound(of_metric(loads, m), at, everything, n_moves) for m in range(2))
+    bound = deviation_bound(loads, at, everything, n_moves)
+    assert alone - 1e-6 <= bound <= best_by_trying(loads, at, n_moves) + 1e-9
+
+
 def test_nothing_that_may_move_leaves_the_deviation_as_it_is():
     at, loads = loads_of(np.random.default_rng(1), hosts=3, servers=6, metrics=1)
     assert deviation_bound(loads, at, np.zeros(6, dtype=bool), 3) == loads.total()
@@ -82,11 +106,11 @@ def test_the_bound_is_close_where_servers_are_small():
     assert bound <= current.std() <= 1.05 * bound
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_the_bound_knows_that_a_server_takes_all_its_metrics_to_one_host(seed):
+@pytest.mark.parametrize(("seed", "n_servers"), [(1, 600), (2, 600), (1, 180)])
+def test_the_bound_knows_that_a_server_takes_all_its_metrics_to_one_host(seed, n_servers):
     """A host is hot in one metric and cold in the other: only apart would both find a better place."""
     rng = np.random.default_rng(seed)
-    n_hosts, n_servers = 40, 600
+    n_hosts = n_servers // 15
     at = np.arange(n_servers) % n_hosts
     amount = np.repeat(rng.uniform(0.5, 4, (n_servers, 1)), 2, axis=1)
     size = np.where((np.arange(n_hosts) % 2)[:, None] == [0, 1], 40.0, 80.0)
@@ -100,8 +124,32 @@ def test_the_bound_knows_that_a_server_takes_all_its_metrics_to_one_host(seed):
         weight=np.ones(2),
         threshold=np.zeros(2),
     )
-    bound = deviation_bound(loads, at, np.ones(n_servers, dtype=bool), 60)
+    bound = deviation_bound(loads, at, np.ones(n_servers, dtype=bool), n_servers // 10)
     assert 0.9 * loads.total() < bound <= loads.total()
+
+
+@pytest.mark.parametrize(
+    ("n_hosts", "n_servers", "n_metrics", "share"),
+    [(2000, 60_000, 2, 0.303), (1000, 20_000, 2, 0.298), (1000, 20_000, 1, 0.0125)],
+)
+def test_as_many_steps_are_taken_as_the_bound_gains_by(n_hosts, n_servers, n_metrics, share):
+    """Twice the steps and more give 0.307, 0.303 and 0.014 of the deviation before."""
+    snapshot, metrics = synthetic_cloud(n_hosts, n_servers, 1)
+    at, size = snapshot.server_host, snapshot.host_inventory[:, [VCPU, MEMORY_MIB]].astype(float)
+    cores = snapshot.server_demand[:, VCPU] * metrics.server["instance_cpu_usage"] / 100
+    amount = np.column_stack([cores, metrics.server["instance_ram_usage"]])
+    load = np.zeros(size.shape)
+    np.add.at(load, at, amount / size[at])
+    loads = Loads(
+        hosts=np.arange(n_hosts),
+        load=load[:, :n_metrics],
+        size=size[:, :n_metrics],
+        amount=amount[:, :n_metrics],
+        weight=np.ones(n_metrics),
+        threshold=np.zeros(n_metrics),
+    )
+    bound = deviation_bound(loads, at, np.ones(n_servers, dtype=bool), 1000)
+    assert bound >= share * loads.total()
 
 
 @pytest.mark.parametrize("seed", range(10))

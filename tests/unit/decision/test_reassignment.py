@@ -109,29 +109,95 @@ def test_a_price_of_room_held_keeps_servers_home_that_gain_nothing_elsewhere(tmp
     assert away[1] < away[0] / 2
 
 
-def a_slack_cluster(n_hosts=20, per_host=40):
-    """Host 0 is four servers over its safe use, all others have room; each move costs 10 or more."""
-    n = n_hosts * per_host
-    nothing = np.zeros(n, dtype=np.int64)
-    safe = np.full((n_hosts, 1), per_host + 4)
-    safe[0] = per_host - 4
+def with_capacity(home, *, limit, demand, safe, weight, move=0, group=None):
+    """No rule but capacity, and separation where groups are given. move: cost of each, or [V]."""
+    n_hosts, n = len(limit), len(home)
     return Reassignment(
-        home=np.repeat(np.arange(n_hosts), per_host),
+        home=np.asarray(home),
         capacity=Capacity(
-            limit=np.full((n_hosts, 1), 2 * per_host),
-            demand=np.ones((n, 1), dtype=np.int64),
-            is_held=np.zeros(1, dtype=np.bool_),
+            limit=np.array(limit),
+            demand=np.array(demand),
+            is_held=np.zeros(len(weight), dtype=np.bool_),
         ),
-        separation=Separation(group=np.arange(n), n_groups=n),
-        spread=Spread(zone=np.zeros(n_hosts, dtype=np.int64), at_least=nothing),
+        separation=Separation(group=np.arange(n) if group is None else group, n_groups=n),
+        spread=Spread(zone=np.zeros(n_hosts, dtype=np.int64), at_least=np.zeros(n, dtype=np.int64)),
         dependency=Dependency(area=np.zeros(n_hosts, dtype=np.int64)),
-        load=Load(safe=safe, weight=np.array([10_000])),
+        load=Load(safe=np.array(safe), weight=np.array(weight)),
         moves=MoveCost(
-            server=nothing + 10,
+            server=np.zeros(n, dtype=np.int64) + move,
             between=np.zeros((n_hosts, n_hosts), dtype=np.int64),
             most_in_group=0,
         ),
     )
+
+
+def a_slack_cluster(n_hosts=20, per_host=40):
+    """Host 0 is four servers over its safe use, all others have room; each move costs 10 or more."""
+    safe = np.full((n_hosts, 1), per_host + 4)
+    safe[0] = per_host - 4
+    return with_capacity(
+        np.repeat(np.arange(n_hosts), per_host),
+        limit=np.full((n_hosts, 1), 2 * per_host),
+        demand=np.ones((n_hosts * per_host, 1), dtype=np.int64),
+        safe=safe,
+        weight=[10_000],
+        move=10,
+    )
+
+
+def a_slack_cluster_with_exchanges(n_pairs=8, n_small=6):
+    """Besides, a large server that should change places with six small ones, in eight pairs of full hosts.
+
+    Resources: load of the slack part, room of the pairs, and what an exchange gains, 300.
+    """
+    slack = a_slack_cluster()
+    n_hosts, n_servers = slack.n_hosts + 2 * n_pairs, slack.n_servers
+    home, demand = list(slack.home), [[1, 0, 0]] * n_servers
+    limit, safe = np.zeros((n_hosts, 3), dtype=np.int64), np.zeros((n_hosts, 3), dtype=np.int64)
+    limit[: slack.n_hosts, :1], safe[: slack.n_hosts, :1] = slack.capacity.limit, slack.load.safe
+    for first in range(slack.n_hosts, n_hosts, 2):
+        limit[first : first + 2] = 0, n_small, 1
+        safe[first : first + 2] = (0, n_small, 0), (0, n_small, 1)
+        home += [first] + [first + 1] * n_small
+        demand += [[0, n_small, 1]] + [[0, 1, 0]] * n_small
+    move = np.where(np.arange(len(home)) < n_servers, 10, 0)
+    return with_capacity(
+        home, limit=limit, demand=demand, safe=safe, weight=[10_000, 0, 300], move=move
+    )
+
+
+def a_wrong_turn(n_idle=2000):
+    """Servers 0 and 1 want the one place on host 1; where 0 took it, 2 takes its old place, for good.
+
+    2 may not be beside 0. Idle servers on host 3 make the mean load, and the heat, next to nothing.
+    """
+    home = np.full(3 + n_idle, 3)
+    home[:3] = 0, 0, 2
+    demand = np.zeros((len(home), 3), dtype=np.int64)
+    demand[:3] = (10, 100, 0), (50, 100, 0), (0, 0, 5)
+    group = np.arange(len(home))
+    group[2] = 0
+    return with_capacity(
+        home,
+        limit=[[60, 200, 10], [60, 100, 0], [0, 0, 10], [0, 0, 0]],
+        demand=demand,
+        safe=[[0, 200, 10], [60, 100, 0], [0, 0, 0], [0, 0, 0]],
+        weight=[1, 0, 1],
+        group=group,
+    )
+
+
+def a_full_cluster(n_hosts=8, n_servers=80):
+    """Two units of one resource are free on each host; the other one, of which 30 are paid a unit, is slack."""
+    draw = np.random.default_rng(791656)
+    demand = draw.integers(1, 30, (n_servers, 2))
+    home = draw.integers(0, n_hosts, n_servers)
+    used = np.zeros((n_hosts, 2), dtype=np.int64)
+    np.add.at(used, home, demand)
+    limit = np.column_stack([used[:, 0] * 3 + 50, used[:, 1] + 2])
+    safe = limit.copy()
+    safe[:, 0] = int(used[:, 0].mean() * 0.9)
+    return with_capacity(home, limit=limit, demand=demand, safe=safe, weight=[30, 0], move=20)
 
 
 def test_a_price_of_being_away_keeps_servers_home_where_nothing_is_held():
@@ -152,6 +218,73 @@ def test_a_trial_finds_that_servers_of_a_slack_cluster_stay_home(threads):
     found = search(problem, Budget(moves=1_000_000, threads=threads), 1)
     assert int((found.host != problem.home).sum()) == 4
     assert found.cost == 40
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("moves", [40_000, 100_000, 400_000])
+def test_a_trial_tells_that_with_few_moves_too(moves, seed):
+    """One more server away costs 10: annealings this short still cool, and so do the trial's."""
+    assert search(a_slack_cluster(), Budget(moves=moves), seed).cost <= 70
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("moves", [1, 1_000, 20_000, 100_000])
+def test_a_used_up_budget_ends_the_search(moves, threads):
+    found = search(a_slack_cluster(), Budget(moves=moves, threads=threads), 1)
+    assert 0 < found.evaluated <= threads * max(moves, 200)
+    assert found.cost < 40_000
+
+
+@pytest.mark.parametrize(("moves", "rounds"), [(30_000, 3), (60_000, 5)])
+def test_moves_too_few_for_a_trial_are_left_to_the_rounds(moves, rounds):
+    found = search(a_slack_cluster(), Budget(moves=moves), 1)
+    assert len(found.costs) == rounds
+    assert found.evaluated > 0.9 * moves
+
+
+def test_without_servers_there_is_nothing_to_search():
+    """The kernel would draw one of none."""
+    nothing = np.zeros((0, 1), dtype=np.int64)
+    problem = with_capacity(
+        nothing[:, 0], limit=[[1], [1]], demand=nothing, safe=[[0], [0]], weight=[1]
+    )
+    found = search(problem, Budget(moves=1_000, threads=2), 1)
+    assert (found.host.tolist(), found.cost, found.evaluated) == ([], 0, 0)
+
+
+@pytest.mark.parametrize("budget", [Budget(moves=0), Budget(seconds=0.0)])
+def test_without_a_budget_all_stay_where_they_are(budget):
+    problem = a_slack_cluster()
+    found = search(problem, budget, 1)
+    assert found.host.tolist() == problem.home.tolist()
+    assert (found.cost, found.evaluated, found.costs) == (40_000, 0, ())
+
+
+def test_one_annealing_goes_without_the_price_that_the_trial_picked():
+    """The price keeps the small servers home, without which the large one has no room: 2,440 is left."""
+    problem = a_slack_cluster_with_exchanges()
+    assert cost_of(problem, problem.home) == 40_000 + 8 * 300
+    for seed in (0, 1):
+        assert search(problem, Budget(moves=1_000_000, threads=2), seed).cost < 1_000
+
+
+@pytest.mark.parametrize(("seed", "has_price"), [(0, False), (1, False), (2, True)])
+def test_the_rounds_go_on_with_the_price_of_the_winner(seed, has_price):
+    """Where more servers are at home, fewer of the moves that go home are any; one in 16 shifts does."""
+    found = search(a_slack_cluster_with_exchanges(), Budget(moves=1_000_000, threads=2), seed)
+    assert found.evaluated == pytest.approx(1_882_500 if has_price else 1_900_000, abs=4_000)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_wrong_turn_of_the_trial_is_kept_to(seed):
+    assert search(a_wrong_turn(), Budget(moves=100_000), seed).cost == 15
+
+
+def test_what_is_overdrawn_in_the_end_of_a_trial_or_a_round_costs_ten_times_the_first_price():
+    """At the first price, or if trials that overdraw looked as good as they cost, it is twice as much and more."""
+    problem = a_full_cluster()
+    found = [search(problem, Budget(moves=200_000), seed).cost for seed in range(8)]
+    assert sum(found) / 8 - lower_bound(problem) < 300
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,13 @@ def test_nodes_that_are_each_others_destination_keep_their_servers(round_way):
     assert any("a is on a round way" in message for message in solution.messages)
 
 
+def test_a_node_that_is_its_own_destination_keeps_its_servers_which_is_told_once():
+    solution = empty(EXAMPLE, compute_nodes=[{"src_node": "a", "dst_node": "a"}])
+    assert migrations(solution) == {}
+    (message,) = solution.messages
+    assert message.startswith("a is on a round way")
+
+
 def test_a_node_may_be_the_destination_of_one_and_go_on_to_another():
     clouds = cloud([host("a"), host("b"), host("c")], [server("x", "a"), server("y", "b")])
     nodes = [{"src_node": "a", "dst_node": "b"}, {"src_node": "b", "dst_node": "c"}]

@@ -4,7 +4,8 @@ Hosts in use: every weighted sum of the resources must be covered by the hosts t
 weights that ask for most hosts give the bound (the surrogate of the linear program).
 Deviation: servers may be split and put anywhere, at most as many as the plan moves; Frank-Wolfe on
 that convex problem gives a bound at every step, by its duality gap. With two metrics a server takes both to one
-host, and all that moves is first poured out as one fluid, from where few steps are left.
+host, and all that moves is first poured out as one fluid, from where few steps are left; small clouds
+take the better of that bound and of the one with each metric on its own.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ CLOSE_ENOUGH = 0.01
 LINE_TRIES = 10
 GOLDEN = 0.6180339887
 TWO_METRICS = 2
+SMALL = 200
+"""Servers up to which both bounds are made: with few hosts the steps of the second are too coarse."""
 
 
 def hosts_bound(problem: ClosingProblem) -> int:
@@ -97,7 +100,8 @@ class _Relaxed:
     def bound(self, n_moves: int) -> float:
         """The best of the bounds on the way, never below 0."""
         if self.load.shape[1] == TWO_METRICS and (self.amount >= 0).all():
-            return self._together(n_moves)
+            together = self._together(n_moves)
+            return max(together, self._apart(n_moves)) if len(self.at) <= SMALL else together
         return self._apart(n_moves)
 
     def _apart(self, n_moves: int) -> float:

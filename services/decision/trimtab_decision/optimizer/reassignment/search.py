@@ -21,8 +21,10 @@ from trimtab_decision.optimizer.reassignment.bounds import lower_bound
 from trimtab_decision.optimizer.reassignment.problem import Reassignment
 from trimtab_decision.optimizer.reassignment.tables import state_of, tables_of
 
-CHUNK = 20_000
-"""Moves between two looks at the clock and at the prices: 2 to 10 ms."""
+CHUNK, CHUNK_S = 20_000, 0.01
+"""Most moves between two looks at the clock and at the prices, and how long they take at most."""
+LOOKS, LEAST_CHUNK = 10, 200
+"""Looks of an annealing, so that the shortest cools too, and the fewest moves between two of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ alone sends nearly all servers away while it is hot. Many servers of which few d
 come home too late, each for the cost of a move; in a small full cluster the price costs far more,
 for there the way to a good placement leads over moves that gain nothing."""
 TRIAL = 0.1
-"""Part of the budget for the trial: one quick annealing with each price."""
+"""Part of the budget for the trial: one quick annealing with each price, if it is enough to look."""
 CLEARLY = 0.5
 """A price is picked where it leaves at most this part of the gap to the bound that none leaves.
 Where the bound is near, most of the gap is moves; where it is far, quick trials say little. So a
@@ -129,6 +131,9 @@ def search(
 
     `on_improved(cost, seconds)` is called after each round that bettered the incumbent.
     """
+    if not problem.n_servers:
+        cost = cost_of(problem, problem.home)
+        return Answer(host=problem.home, cost=cost, evaluated=0, cpu_s=0.0, costs=())
     clock = _Clock(budget)
     cpu_before = time.process_time()
     workers = [
@@ -142,8 +147,10 @@ def search(
     ends: dict[float, float] = {}
     away = AWAY[0]
     with ThreadPoolExecutor(len(workers)) as pool:
-        for one in _rounds(len(workers)):
+        for one in _rounds(len(workers), clock.moves):
             until += one.part
+            if clock.is_past(workers[0], until):
+                continue
             prices = one.away or ((away, AWAY[0]) if one.is_from_home else (away,))
             done = [
                 pool.submit(
@@ -152,6 +159,7 @@ def search(
                     one.heats[k % len(one.heats)],
                     prices[k % len(prices)],
                     clock.ending(worker, until),
+                    clock.chunk(one.part),
                 )
                 for k, worker in enumerate(workers)
             ]
@@ -184,22 +192,32 @@ def picked(ends: dict[float, float], bound: float) -> float:
     return best if is_clear else AWAY[0]
 
 
-def _rounds(n_threads: int) -> tuple[_Round, ...]:
-    """The trial, one price after the other where there is but one thread, and the rounds."""
+def _rounds(n_threads: int, moves: float) -> tuple[_Round, ...]:
+    """The trial, one price after the other where there is but one thread, and the rounds.
+
+    Without a trial where the moves of a thread are too few for one: the first round has its part.
+    """
     prices = (AWAY,) if n_threads > 1 else tuple((price,) for price in AWAY)
     part = TRIAL / len(prices)
     trials = tuple(_Round(part=part, heats=(1.0,), away=one) for one in prices)
-    return tuple(replace(one, is_from_home=True) for one in (*trials, ROUNDS[0])) + ROUNDS[1:]
+    first = ROUNDS[0]
+    if part * moves < LOOKS * LEAST_CHUNK:
+        trials, first = (), replace(first, part=TRIAL + first.part)
+    return tuple(replace(one, is_from_home=True) for one in (*trials, first)) + ROUNDS[1:]
 
 
 class _Clock:
-    """Seconds of wall, or moves of one thread, whichever the budget counts."""
+    """Seconds of wall, or moves of one thread, whichever the budget counts.
+
+    moves: of a thread in the whole budget; where it is of time, as many as there are at least
+    """
 
     def __init__(self, budget: Budget) -> None:
         if (budget.seconds is None) == (budget.moves is None):
             raise ValueError("a budget is a number of seconds or a number of moves")
         self.by_moves = budget.moves is not None
         self.total = float(budget.moves if budget.moves is not None else budget.seconds or 0.0)
+        self.moves = self.total if self.by_moves else self.total / CHUNK_S * CHUNK
         self.share = max(1, budget.threads) if budget.is_cpu else 1
         self.read = time.process_time if budget.is_cpu else time.monotonic
         self.began = self.read()
@@ -208,18 +226,26 @@ class _Clock:
         """Seconds since the search began, by the budget's clock."""
         return (self.read() - self.began) / self.share
 
+    def used(self, worker: _Annealer) -> float:
+        """What the worker has had of the budget."""
+        return float(worker.tried) if self.by_moves else self.spent()
+
+    def is_past(self, worker: _Annealer, until: float) -> bool:
+        """Whether `until`, a part of the whole budget, is used up."""
+        return self.used(worker) >= until * self.total
+
     def ending(self, worker: _Annealer, until: float) -> Callable[[], float]:
         """A function that tells how much of the time from now to `until` has passed.
 
         until: part of the whole budget
         """
-
-        def used() -> float:
-            return float(worker.tried) if self.by_moves else self.spent()
-
-        first = used()
+        first = self.used(worker)
         span = max(until * self.total - first, 1e-3)
-        return lambda: (used() - first) / span
+        return lambda: (self.used(worker) - first) / span
+
+    def chunk(self, part: float) -> int:
+        """Moves between two looks in a round with this part of the budget."""
+        return int(min(max(part * self.moves / LOOKS, LEAST_CHUNK), CHUNK))
 
 
 class _Annealer:
@@ -242,7 +268,12 @@ class _Annealer:
         self.scale = float(loads.mean()) or float(self.tables.demand.sum(axis=1).mean()) or 1.0
 
     def anneal(
-        self, start: NDArray[np.int64], heat: float, away: float, used: Callable[[], float]
+        self,
+        start: NDArray[np.int64],
+        heat: float,
+        away: float,
+        used: Callable[[], float],
+        chunk: int,
     ) -> None:
         """One cooling from `heat`, until `used()` is 1. away: one of AWAY."""
         self._begin(start)
@@ -253,8 +284,8 @@ class _Annealer:
             self._set_prices(part)
             self.state.figures[kernel.HELD_PRICE] = self.held * now
             self.state.figures[kernel.AWAY_PRICE] = away * now * self.scale
-            kernel.anneal(self.tables, self.state, most_in_group, now * self.scale, CHUNK)
-            self.tried += CHUNK
+            kernel.anneal(self.tables, self.state, most_in_group, now * self.scale, chunk)
+            self.tried += chunk
         self._end()
 
     def end_cost(self) -> float:

@@ -232,13 +232,13 @@ class _Zone:
 
 
 def _comes_back(start: P, following: Callable[[P], P | None]) -> bool:
-    """Whether who goes on from each to the one that follows it comes back, after others, to the start."""
+    """Whether who goes on from each to the one that follows it comes back to the start."""
     seen = {start}
     place = following(start)
     while place is not None and place not in seen:
         seen.add(place)
         place = following(place)
-    return place == start and len(seen) > 1
+    return place == start
 
 
 def _kind(zone: _Zone, server: int) -> str:
