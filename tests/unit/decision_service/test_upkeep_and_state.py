@@ -172,8 +172,8 @@ async def test_values_out_of_their_bounds_are_said_in_the_comment(world, states,
     assert [query.metric for query in world.metrics.asked[-1]] == ["host_cpu_usage"]
 
 
-@pytest.mark.req("A-042")
-async def test_what_was_said_of_the_values_holds_for_a_while(world):
+async def cooled_down_since(world):
+    """States that were asked when a value was wrong; it is right now."""
     world.metrics.sources = [source("prometheus", "host_cpu_usage")]
     states = StrategyStates(
         registry=world.registry, model=world.model, metrics=world.metrics, clock=world.clock
@@ -181,6 +181,12 @@ async def test_what_was_said_of_the_values_holds_for_a_while(world):
     world.metrics.value = 130.0
     await states.of("measuring")
     world.metrics.value = 100.0
+    return states
+
+
+@pytest.mark.req("A-042")
+async def test_what_was_said_of_the_values_holds_for_a_while(world):
+    states = await cooled_down_since(world)
     _, metrics, *_ = await states.of("measuring")
     assert "is 130" in metrics.comment
     assert len(world.metrics.asked) == 1
@@ -191,13 +197,7 @@ async def test_what_was_said_of_the_values_holds_for_a_while(world):
 
 @pytest.mark.req("A-042")
 async def test_values_are_read_again_while_the_last_word_still_answers(world):
-    world.metrics.sources = [source("prometheus", "host_cpu_usage")]
-    states = StrategyStates(
-        registry=world.registry, model=world.model, metrics=world.metrics, clock=world.clock
-    )
-    world.metrics.value = 130.0
-    await states.of("measuring")
-    world.metrics.value = 100.0
+    states = await cooled_down_since(world)
     await world.clock.advance(31)
     _, metrics, *_ = await states.of("measuring")
     assert "is 130" in metrics.comment
