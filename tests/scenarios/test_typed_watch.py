@@ -133,7 +133,9 @@ async def test_a_search_that_goes_on_is_told(typed):
     async with typed.world.store.write() as session:
         audit = await session.audits.get("waiting")
         await session.announcer.search_went_on(audit, {**search, "seconds": 2.0})
-        await session.announcer.search_went_on(audit, {"measure": "x", "incumbent": 1.0})
+        await session.announcer.search_went_on(
+            audit, {"measure": "x", "incumbent": 1.0, "of_a_newer_release": {"a": 1}}
+        )
     told = await watcher.change()
     assert (told.event_type, told.audit.name) == ("audit.strategy.progress", "waiting")
     assert told.search == audit_pb2.SearchProgress(**search, seconds=2.0)

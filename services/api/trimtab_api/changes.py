@@ -276,6 +276,15 @@ async def _batch(
 
 def _change(row: TailRow, record: Audit | ActionPlan, progress: Progress | None) -> Change:
     data = (row.payload or {})["watcher_object.data"]
+    if "search" in data:  # no change of the record: it is shown as it is
+        return Change(
+            id=row.id,
+            event_type=row.event_type,
+            record=record,
+            old_state="",
+            changed_at=row.created_at,
+            search=data["search"],
+        )
     state_type: Any = AuditState if isinstance(record, Audit) else PlanState
     updated_at, update = data.get("updated_at"), data.get("state_update")
     told = update["watcher_object.data"] if update else {}
@@ -292,5 +301,4 @@ def _change(row: TailRow, record: Audit | ActionPlan, progress: Progress | None)
         old_state=told.get("old_state") or "",
         changed_at=row.created_at,
         progress=progress,
-        search=data.get("search"),
     )

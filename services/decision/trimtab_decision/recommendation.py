@@ -149,7 +149,7 @@ class Recommender:
     async def _execute(self, desk: Thinking, audit: Audit, strategy: Strategy) -> Outcome:
         question = await self._question(audit, strategy)
         failpoints.reach("decision.model.taken")
-        async with telling(self.store, audit) as tell:
+        async with telling(self.store, audit, strategy.name) as tell:
             return await desk.execute(question, tell)
 
     async def _strategy_id(self, name: str) -> int:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import structlog
 
-from trimtab_common.domain.errors import TrimtabError
+from trimtab_common.domain.lifecycle import AuditState
 from trimtab_common.domain.records import Audit
-from trimtab_common.store import Store
+from trimtab_common.store import Session, Store
 from trimtab_decision.execution import Tell
 from trimtab_decision.framework.context import Incumbent
 
 log = structlog.get_logger(__name__)
 
 
+LAST_WORD_S = 1.0
+"""What is told last may hold the plan back for so long."""
+
+
 @asynccontextmanager
-async def telling(store: Store, audit: Audit) -> AsyncIterator[Tell]:
+async def telling(store: Store, audit: Audit, strategy: str) -> AsyncIterator[Tell]:
     """A `Tell` that writes into the record; while one word is written, only the newest waits.
 
     What cannot be written fails no audit.
@@ -34,30 +39,40 @@ async def telling(store: Store, audit: Audit) -> AsyncIterator[Tell]:
                 found.append(words.get_nowait())
             goes_on = None not in found
             for word in [word for word in found if word is not None][-1:]:
-                await _written(store, audit, word)
+                await _written(store, audit, strategy, word)
 
     writing = asyncio.create_task(write())
     try:
         yield words.put_nowait
     finally:
         words.put_nowait(None)
-        await writing
+        _, late = await asyncio.wait([writing], timeout=LAST_WORD_S)
+        if late:
+            writing.cancel()
+            log.warning("search not told, the record is slow", audit=audit.uuid)
 
 
-async def _written(store: Store, audit: Audit, word: Incumbent) -> None:
-    search = _fields(word)
+async def _written(store: Store, audit: Audit, strategy: str, word: Incumbent) -> None:
     try:
-        await store.transact(lambda session: session.announcer.search_went_on(audit, search))
-    except TrimtabError as error:
-        log.warning("search not told", audit=audit.uuid, problem=error.message)
+        search = _fields(word, strategy)
+        await store.transact(partial(_write, audit=audit, search=search))
+    except Exception as error:  # noqa: BLE001, no word is worth a plan
+        log.warning("search not told", audit=audit.uuid, problem=str(error))
 
 
-def _fields(word: Incumbent) -> dict[str, Any]:
+async def _write(session: Session, *, audit: Audit, search: dict[str, Any]) -> None:
+    """Not of an audit that was cancelled meanwhile."""
+    if (await session.audits.by_id(audit.id)).state is AuditState.ONGOING:
+        await session.announcer.search_went_on(audit, search)
+
+
+def _fields(word: Incumbent, strategy: str) -> dict[str, Any]:
     """Of SearchProgress, those that are known."""
     found = {
+        "strategy": strategy,
         "measure": word.of,
-        "incumbent": float(word.value),
-        "bound": None if word.bound is None else float(word.bound),
+        "incumbent": word.value,
+        "bound": word.bound,
         "gap_pct": None if word.gap_pct is None else round(word.gap_pct, 3),
         "moves": word.moves,
         "seconds": round(word.elapsed_s, 3),

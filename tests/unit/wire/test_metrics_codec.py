@@ -93,6 +93,12 @@ def test_uuids_that_share_a_key_keep_their_own_values():
     assert values_of(snapshot_of(names), names) == {name: float(i) for i, name in enumerate(names)}
 
 
+def test_a_stranger_that_shares_a_key_has_no_value():
+    known, stranger = with_one_key()
+    found = values_of(snapshot_of([known]), [str(stranger), str(known)])
+    assert found == {str(known): 1.0}
+
+
 def test_uuids_that_differ_in_one_half_only_keep_their_own_values():
     names = [str(uuid.UUID(int=i)) for i in range(50)]
     names += [str(uuid.UUID(int=i * HALF)) for i in range(1, 50)]

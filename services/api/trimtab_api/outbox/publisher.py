@@ -25,7 +25,8 @@ from trimtab_common.store import Session, Store
 log = structlog.get_logger(__name__)
 KIND, NAME = "outbox", "publisher"
 LEASE_S = 20.0
-BATCH = 100
+BATCH, UNREAD_BATCH = 100, 2000
+"""Rows to be sent, and rows that nobody wants, at once."""
 POLL_S = 1.0
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0)
 _MARGIN_S = 12.0  # a send may take this long: it must not outlive the lease by much
@@ -63,6 +64,8 @@ class OutboxPublisher:
         lease = await self._hold()
         if lease is None:
             return 0
+        if self._bus is None:
+            return await self._mark_unread(lease)
         async with self._store.read() as session:
             entries = await session.outbox.unpublished(BATCH)
         metrics.WAITING.set(len(entries))
@@ -70,10 +73,10 @@ class OutboxPublisher:
         metrics.OLDEST_SECONDS.set(max(0.0, age))
         if not entries:
             return 0
-        sent, problem = await self._send(entries)
+        sent, problem = await self._send(self._bus, entries)
         if sent:
             await self._mark(lease, sent)
-            metrics.PUBLISHED.labels("sent" if self._bus else "not_wanted").inc(len(sent))
+            metrics.PUBLISHED.labels("sent").inc(len(sent))
         if problem is not None:
             raise problem
         return len(sent)
@@ -94,7 +97,7 @@ class OutboxPublisher:
             log.warning("notifications wait", problem=error.message, next_try_s=pause_s)
             return pause_s
         self._failures = 0
-        return 0.0 if number == BATCH else POLL_S
+        return 0.0 if number >= BATCH else POLL_S
 
     async def _hold(self) -> Lease | None:
         """Our lease with time enough for a batch; None while another api holds it."""
@@ -112,11 +115,23 @@ class OutboxPublisher:
         self._held_until = began + LEASE_S
         return self._lease
 
-    async def _send(self, entries: Sequence[OutboxEntry]) -> tuple[list[int], Unavailable | None]:
+    async def _mark_unread(self, lease: Lease) -> int:
+        """A large plan leaves a row for each action: without a bus they cost next to nothing."""
+
+        async def mark(session: Session) -> int:
+            await session.leases.check(lease)
+            return await session.outbox.mark_unwanted(UNREAD_BATCH)
+
+        number = await self._store.transact(mark)
+        metrics.WAITING.set(0)
+        metrics.OLDEST_SECONDS.set(0.0)
+        metrics.PUBLISHED.labels("not_wanted").inc(number)
+        return number
+
+    async def _send(
+        self, bus: Notifier, entries: Sequence[OutboxEntry]
+    ) -> tuple[list[int], Unavailable | None]:
         """Ids that the bus confirmed. After a failure the rest of that object waits for its turn."""
-        bus = self._bus
-        if bus is None:
-            return [entry.id for entry in entries], None
         chains: dict[str, list[OutboxEntry]] = {}
         for entry in entries:
             chains.setdefault(entry.object_uuid, []).append(entry)
@@ -137,11 +152,9 @@ class OutboxPublisher:
         return sent, problem
 
     async def _mark(self, lease: Lease, ids: Sequence[int]) -> None:
-        was_sent = self._bus is not None
-
         async def mark(session: Session) -> None:
             await session.leases.check(lease)
-            await session.outbox.mark_published(ids, sent=was_sent)
+            await session.outbox.mark_published(ids)
 
         await self._store.transact(mark)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from typing import Any
+
+from google.protobuf.json_format import ParseDict
 
 from trimtab.audit.v1 import audit_pb2 as pb
 from trimtab_api.changes import Change
@@ -49,9 +52,14 @@ class AuditWatch(RecordWatch[Audit, pb.WatchAuditsResponse]):
                 audit=await self._shown(change.record),
                 old_state=change.old_state,
                 changed_at=values.timestamp(change.changed_at),
-                search=None if change.search is None else pb.SearchProgress(**change.search),
+                search=None if change.search is None else _search(change.search),
             ),
         )
 
     async def _shown(self, audit: Audit) -> pb.Audit:
         return self._message(audit, await self._end_of(audit))
+
+
+def _search(told: Mapping[str, Any]) -> pb.SearchProgress:
+    """Without what a newer decision may tell besides."""
+    return ParseDict(dict(told), pb.SearchProgress(), ignore_unknown_fields=True)

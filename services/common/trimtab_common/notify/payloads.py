@@ -147,7 +147,7 @@ def audit(
 
 def audit_progress(record: Audit, search: Payload) -> Payload:
     """AuditProgressPayload, not one of Watcher's and never on the bus: the best plan so far."""
-    return wrapped("AuditProgressPayload", {**_audit_fields(record), "search": search})
+    return wrapped("AuditProgressPayload", {"uuid": record.uuid, "search": search})
 
 
 def terse_action_plan(record: ActionPlan) -> Payload:

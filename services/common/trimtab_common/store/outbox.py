@@ -103,14 +103,26 @@ class Outbox:
         rows = (await self._session.execute(statement)).mappings()
         return [OutboxEntry(**row) for row in rows]
 
-    async def mark_published(self, ids: Sequence[int], *, sent: bool = True) -> None:
-        """Done with: confirmed by the bus or, with `sent` False, not wanted by anybody."""
+    async def mark_published(self, ids: Sequence[int]) -> None:
+        """Confirmed by the bus."""
         now = self._session.now()
         for start in range(0, len(ids), MAX_IN):
             chunk = list(ids[start : start + MAX_IN])
             await self._session.execute(
-                sa.update(_T).where(_T.c.id.in_(chunk)).values(published_at=now, sent=sent)
+                sa.update(_T).where(_T.c.id.in_(chunk)).values(published_at=now, sent=True)
             )
+
+    async def mark_unwanted(self, limit: int) -> int:
+        """The oldest rows are done with, unread, where there is no bus; how many."""
+        await self.flush()
+        waiting = _T.c.published_at.is_(None)
+        statement = sa.select(_T.c.id).where(waiting).order_by(_T.c.id).limit(limit)
+        ids = list((await self._session.execute(statement)).scalars())
+        if ids:
+            some = sa.and_(waiting, _T.c.id.between(ids[0], ids[-1]))
+            done = {"published_at": self._session.now(), "sent": False}
+            await self._session.execute(sa.update(_T).where(some).values(**done))
+        return len(ids)
 
     async def prune(self, *, published_before: datetime, limit: int = MAX_IN) -> int:
         """Removes rows that were done with long ago; returns how many."""

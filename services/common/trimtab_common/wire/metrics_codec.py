@@ -112,7 +112,7 @@ def _keys(uuids: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def _uuid_bytes(names: Sequence[str]) -> NDArray[np.uint8] | None:
-    """[N, 16] the bytes of uuids as Nova writes them; None when one of them is none."""
+    """[N, 16] the bytes of uuids, wherever their dashes are; None when one of them is none."""
     if set(map(len, names)) != {_UUID_TEXT}:
         return None
     try:

@@ -5,6 +5,7 @@ No clock, no network, no settings: a strategy is a pure function of this.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,11 +102,27 @@ class StrategyContext:
     tell: Callable[[Incumbent], None] = _tell_nobody
 
     def improved(self, of: str) -> Callable[[float, float | None, int], None]:
-        """What a search calls with (value, bound, moves) at each better plan; `of`: what the value measures."""
+        """What a search calls with (value, bound, moves) at each better plan; `of`: what the value measures.
+
+        What is no number, and what is no better than what was told before, is left out.
+        """
+        best = (math.inf, 0)
 
         def told(value: float, bound: float | None, moves: int) -> None:
-            elapsed_s = self.elapsed_s()
-            self.tell(Incumbent(of=of, value=value, bound=bound, moves=moves, elapsed_s=elapsed_s))
+            nonlocal best
+            found = (float(value), int(moves))
+            if math.isfinite(found[0]) and found < best:
+                best = found
+                known = None if bound is None or not math.isfinite(bound) else float(bound)
+                self.tell(
+                    Incumbent(
+                        of=of,
+                        value=found[0],
+                        bound=known,
+                        moves=found[1],
+                        elapsed_s=self.elapsed_s(),
+                    )
+                )
 
         return told
 

@@ -104,19 +104,17 @@ def hosts_to_close(
     is_over: Callable[[], bool] = lambda: False,
     to_the_last: bool = False,
     fair: float | None = None,
-    improved: Callable[[int, int], None] = lambda _closed, _moves: None,
 ) -> Closing:
     """The set to close; deterministic. Cost: some tens of packings, then swaps within a budget.
 
     `max_moves`: the most moves that the set may add. `is_over`: no more swaps are tried.
     `to_the_last`: as many hosts as possible, even where the last ones are dear.
     `fair`: on small clouds dear hosts too, while a closed host costs no more moves on average.
-    `improved`: told how many hosts can be closed, and with how many moves, whenever that is better.
     """
     bound = lower_bound(problem)
     slack = int(max(GAP_TARGET * bound, min(2.0, bound / SMALL_CLUSTER)))
     wanted = int(problem.in_use.sum()) - bound - slack
-    search = _Search(problem, is_over, improved)
+    search = _Search(problem, is_over)
     if max_moves is None:
         closed = search.best(wanted + slack if to_the_last else wanted)
         if bound < FEW_HOSTS and not to_the_last:
@@ -129,16 +127,9 @@ def hosts_to_close(
 
 
 class _Search:
-    def __init__(
-        self,
-        problem: ClosingProblem,
-        is_over: Callable[[], bool],
-        improved: Callable[[int, int], None],
-    ) -> None:
+    def __init__(self, problem: ClosingProblem, is_over: Callable[[], bool]) -> None:
         self.problem = problem
         self.is_over = is_over
-        self._improved = improved
-        self._told = (0, 0)
         self.packings = 0
         self.cost = problem.cost
         room = np.where(problem.receivers[:, None], np.maximum(problem.free, 0.0), 0.0)
@@ -162,14 +153,7 @@ class _Search:
         if wanted <= 0 or not len(self.hosts):
             return np.zeros(len(self.problem.in_use), dtype=bool)
         closed = self.start(wanted)
-        self._tell(closed)
         return self.swap(closed) if closed.any() else closed
-
-    def _tell(self, closed: NDArray[np.bool_]) -> None:
-        found = int(closed.sum()), -int(self.problem.new_moves[closed].sum())
-        if found > self._told:
-            self._told = found
-            self._improved(found[0], -found[1])
 
     def within(self, wanted: int, max_moves: int) -> NDArray[np.bool_]:
         """As many hosts as can be closed with this many moves; `wanted` at most."""
@@ -186,7 +170,6 @@ class _Search:
                 high = count - 1
             else:
                 low, best = count, closed
-                self._tell(best)
         return best
 
     def _affordable(self, count: int, max_moves: int) -> NDArray[np.bool_] | None:
@@ -246,7 +229,6 @@ class _Search:
             if pair is None:
                 break
             closed[pair[0]], closed[pair[1]] = False, True
-            self._tell(closed)
         return closed
 
     def _best_swap(

@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +76,6 @@ def consolidate(
         problem = _problem(placement, dims, masks, kept=open_for_good)
         if passes > 1:  # as the next audit sees it: hosts without servers are disabled by then
             problem = replace(problem, spare=np.zeros_like(problem.spare))
-        in_use, moved = int(problem.in_use.sum()), placement.n_moved()
         left = None if max_moves is None else max_moves - (placement.n_moved() - moved_before)
         closing = hosts_to_close(
             problem,
@@ -85,7 +83,6 @@ def consolidate(
             is_over=is_over,
             to_the_last=to_the_last,
             fair=math.inf if fair is not None and passes > 1 else fair,
-            improved=partial(_improved_by, improved, (in_use, bound, moved)),
         )
         packings += closing.packings
         placer = Placer(
@@ -100,7 +97,10 @@ def consolidate(
             rejections = placer.rejections
         emptied |= closed
         notes.update((move.server, move) for move in moves)
-        if not closed.any() or is_over():
+        if not closed.any():
+            break
+        improved(int((problem.in_use & ~closed).sum()), bound, placement.n_moved())
+        if is_over():
             break
     return Consolidation(
         moves=moves_of(placement, notes),
@@ -110,12 +110,6 @@ def consolidate(
         passes=passes,
         rejections=rejections,
     )
-
-
-def _improved_by(improved: Improved, before: tuple[int, int, int], closed: int, moves: int) -> None:
-    """`before`: hosts in use, their bound and the moves so far, before this pass."""
-    in_use, bound, moved = before
-    improved(in_use - closed, bound, moved + moves)
 
 
 def _affordable(problem: ClosingProblem, max_moves: int) -> int:

@@ -115,6 +115,8 @@ def _in_turns(request: Request, *, can_walk: bool, before: Sequence[Move] = ()) 
                 try_receivers=request.try_receivers,
             )
         found = _search(request)
+        in_use = int(_in_use(placement, placement.host).sum())
+        request.improved(in_use, found.bound, placement.n_moved())
         notes.update((move.server, move) for move in (*walked, *found.moves))
         is_last = turn == MAX_ROUNDS - 1 or request.is_over()
         if is_last or not (walked or found.emptied.any()):
