@@ -8,6 +8,7 @@ its process without touching the others.
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -28,6 +29,9 @@ from trimtab_decision.worker_process import Job
 
 log = structlog.get_logger(__name__)
 
+ONE_CORE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""For a worker, unless the operator says otherwise: threads of numpy's that wait for each other make two plans at
+once take half as long again, and sums whose parts depend on the machine make other plans."""
 START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 5.0
 _PROGRAM = "import gc; gc.disable(); from trimtab_decision.worker_process import main; main()"
@@ -84,6 +88,7 @@ class _Worker:
                 *(str(theirs.fileno()), scoring_address or "", str(scoring_timeout_s)),
             ],
             pass_fds=[theirs.fileno()],
+            env={**ONE_CORE, **os.environ},
         )
         theirs.close()
 

@@ -146,3 +146,20 @@ async def test_a_worker_that_cannot_be_replaced_is_tried_again_and_nobody_waits_
         with pytest.raises(WorkerDied, match="did not start"):
             await asyncio.wait_for(asked(workers), 20)
     await asyncio.wait_for(asked(workers), 20)
+
+
+@pytest.mark.parametrize(("given", "threads"), [(None, "1"), ("2", "2")])
+async def test_a_worker_computes_with_one_thread_unless_told_otherwise(monkeypatch, given, threads):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", given)
+    workers = Workers(count=1, timeout_s=30)
+    await workers.start()
+    try:
+        assert f"OPENBLAS_NUM_THREADS={threads}".encode() in environment_of(pid_of(workers))
+    finally:
+        await workers.close()
+
+
+def environment_of(pid):
+    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
