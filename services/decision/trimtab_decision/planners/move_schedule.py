@@ -232,14 +232,19 @@ class _Scheduler:
             self.behind[earlier].append(index)
 
     def _start_among(self, candidates: Sequence[int]) -> None:
+        moves, waiting, is_limited = self.schedule.moves, self.waiting, self.limits.in_all > 0
         for index in candidates:
-            if not self.all.has_one:
+            if is_limited and not self.all.has_one:
                 return
-            if index in self.waiting and self._can_start(self.schedule.moves[index]):
+            if index in waiting and self._can_start(moves[index]):
                 self._start(index)
 
     def _can_start(self, move: Move) -> bool:
-        if not self.out[move.source].has_one or not self.ended.issuperset(move.after):
+        """Asked dozens of times for each move, so what rules most of them out is not a call."""
+        slots = self.out[move.source]
+        if slots.limit and slots.taken >= slots.limit:
+            return False
+        if move.after and not self.ended.issuperset(move.after):
             return False
         if move.target == NOWHERE:
             return True
