@@ -112,7 +112,7 @@ class _Verifier:
             if self._is_layered():
                 self._groups(lambda first, then: self.level[first] < self.level[then])
                 self._capacity_by_layer()
-            else:
+            elif any(step.target >= 0 for step in self.steps):  # else Nova sees to room and groups
                 before = self._ancestors()
                 self._groups(lambda first, then: bool(before[then] >> first & 1))
                 self._capacity_by_ancestors(before)
