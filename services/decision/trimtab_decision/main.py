@@ -42,9 +42,6 @@ from trimtab_decision.triggers import EventTriggers
 from trimtab_decision.workers import Workers
 
 NAME = "trimtab-decision"
-SWITCH_S = 0.0005
-"""Of the interpreter, between threads: a question or plan goes through its pipe in hundreds of pieces, and after each its
-thread waits so long for the event loop, where that is busy storing another plan."""
 _WAKE_TIMEOUT_S = 2.0
 
 log = structlog.get_logger(__name__)
@@ -224,7 +221,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     plugins = plugin_groups(registry)
     common, conf = load(arguments, prog=NAME, groups=merged(groups(names), plugins))
     settings = DecisionSettings.from_conf(conf, host=common.host, strategies=names, plugins=plugins)
-    sys.setswitchinterval(SWITCH_S)
     return run(lambda: build(common, settings, registry), settings=common, name=NAME)
 
 
