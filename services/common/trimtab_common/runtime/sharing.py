@@ -32,14 +32,15 @@ class Shared(Generic[K, V]):
     def send(self, key: K, question: Callable[[], Coroutine[Any, Any, V]]) -> asyncio.Task[V]:
         """The same, without waiting for the answer."""
         task = self._asking.get(key)
-        if task is None:
+        if task is None or task.done():  # its callback may not have run yet
             task = asyncio.create_task(question())
             self._asking[key] = task
             task.add_done_callback(lambda done: self._answered(key, done))
         return task
 
     def _answered(self, key: K, task: asyncio.Task[V]) -> None:
-        del self._asking[key]
+        if self._asking.get(key) is task:
+            del self._asking[key]
         if not task.cancelled():
             task.exception()  # seen here, when every caller has hung up
 
