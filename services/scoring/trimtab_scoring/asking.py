@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 import grpc
 import structlog
 
+from trimtab_common.runtime.sharing import Shared
 from trimtab_scoring.engine import EngineBusy, ScoringEngine
 from trimtab_scoring.registry import EngineRegistry
 from trimtab_scoring.rooms import EngineTimedOut, Rooms
 from trimtab_scoring.settings import ScoringSettings
 
+_ALL = "all"
 _LIST_TIMEOUT_S = 3.0
 _ANSWER_S = 0.2
 """Of the caller's deadline, kept for the answer, so that he hears ours and not his own."""
@@ -27,7 +29,7 @@ class Engines:
     def __init__(self, registry: EngineRegistry, settings: ScoringSettings) -> None:
         self._registry = registry
         self._reload_interval_s = settings.reload_interval_s
-        self._looking: asyncio.Task[Sequence[ScoringEngine]] | None = None
+        self._looking: Shared[str, Sequence[ScoringEngine]] = Shared()
         self._lookout = Rooms(threads=1, waiting=1, timeout_s=_LIST_TIMEOUT_S)
         self._rooms = Rooms(
             threads=settings.engine_threads,
@@ -48,10 +50,10 @@ class Engines:
 
         Those who ask while a look is under way share it.
         """
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._lookout.run("all", self._registry.list))
         try:
-            found = await asyncio.shield(self._looking)
+            found = await self._looking.ask(
+                _ALL, lambda: self._lookout.run(_ALL, self._registry.list)
+            )
         except (EngineBusy, EngineTimedOut):
             log.warning("a scoring plug-in does not tell its engines")
             return self._registry.last_seen()
