@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.runtime.clock import Clock, SystemClock
 from trimtab_common.runtime.sharing import Shared
@@ -20,7 +18,6 @@ from trimtab_decision.metric_bounds import outside
 from trimtab_decision.metrics import Datasource, MetricsReader, queries_for
 from trimtab_decision.model import ModelSource
 
-log = structlog.get_logger(__name__)
 AVAILABLE = "available"
 NOT_AVAILABLE = "not available"
 VALUES_FRESH_S, VALUES_KEPT_S = 30.0, 300.0
@@ -134,8 +131,8 @@ class StrategyStates:
         async with self._turn:  # one strategy's values in memory at a time
             try:
                 text = await self._read_out_of_bounds(strategy, source)
-            except TrimtabError as error:
-                log.info("values not read", strategy=strategy.name, problem=error.message)
+            except TrimtabError:
+                self._said.pop((strategy.name, source.name), None)  # who asks next hears why
                 raise
         self._said[strategy.name, source.name] = (self._clock.monotonic(), text)
         return text

@@ -71,13 +71,14 @@ class FakeMetrics:
         self.asked = []
         self.sources = []
         self.error = None
+        self.read_error = None
         self.value = 50.0
 
     async def read(self, compute, queries, datasources=()):
         self.asked.append(list(queries))
         self.preferred = list(datasources)
-        if self.error:
-            raise self.error
+        if error := self.error or self.read_error:
+            raise error
         return MetricsTable(
             host={q.metric: np.full(compute.n_hosts, self.value) for q in queries},
             source="fake",

@@ -208,6 +208,23 @@ async def test_values_are_read_again_while_the_last_word_still_answers(world):
     assert len(world.metrics.asked) == 2
 
 
+@pytest.mark.req("A-042")
+async def test_a_reading_that_fails_in_the_background_is_told_to_who_asks_next(world):
+    states = await cooled_down_since(world)
+    world.metrics.read_error = CollectorUnreachable("collector does not answer")
+    await world.clock.advance(31)
+    _, metrics, *_ = await states.of("measuring")
+    assert "is 130" in metrics.comment
+    async with asyncio.timeout(10):
+        while "is 130" in metrics.comment:
+            await asyncio.sleep(0)
+            _, metrics, *_ = await states.of("measuring")
+    assert metrics.comment == "collector does not answer"
+    world.metrics.read_error = None
+    _, metrics, *_ = await states.of("measuring")
+    assert metrics.comment == ""
+
+
 async def test_what_does_not_answer_is_said_in_the_comment(world, states):
     world.metrics.error = CollectorUnreachable("collector does not answer")
     world.model.now = None
