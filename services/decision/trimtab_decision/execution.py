@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,7 +31,13 @@ from trimtab_decision.framework import (
     StrategyContext,
     planned_by,
 )
-from trimtab_decision.framework.context import Incumbent, no_rows_scorer, no_scorer
+from trimtab_decision.framework.context import (
+    Incumbent,
+    Tell,
+    no_rows_scorer,
+    no_scorer,
+    tell_nobody,
+)
 from trimtab_decision.framework.destinations import DEFAULT_SELECTOR
 from trimtab_decision.verifier import Violation, verify
 
@@ -87,12 +93,6 @@ class Scoring(Protocol):
 
 TELL_AFTER_S, TELL_EVERY_S = 0.25, 0.25
 """Searches that are over at once tell nothing, long ones seldom: each word costs the record a row."""
-
-Tell = Callable[[Incumbent], None]
-
-
-def tell_nobody(_incumbent: Incumbent) -> None:
-    """A `Tell` for plans that nobody waits for."""
 
 
 class _Seldom:

@@ -10,11 +10,11 @@ from typing import Any
 
 import structlog
 
+from trimtab_common.domain.errors import TrimtabError
 from trimtab_common.domain.lifecycle import AuditState
 from trimtab_common.domain.records import Audit
 from trimtab_common.store import Session, Store
-from trimtab_decision.execution import Tell
-from trimtab_decision.framework.context import Incumbent
+from trimtab_decision.framework.context import Incumbent, Tell
 
 log = structlog.get_logger(__name__)
 
@@ -56,8 +56,10 @@ async def _written(store: Store, audit: Audit, strategy: str, word: Incumbent) -
     try:
         search = _fields(word, strategy)
         await store.transact(partial(_write, audit=audit, search=search))
-    except Exception as error:  # noqa: BLE001, no word is worth a plan
-        log.warning("search not told", audit=audit.uuid, problem=str(error))
+    except TrimtabError as error:
+        log.warning("search not told", audit=audit.uuid, problem=error.message)
+    except Exception:  # a defect of ours, and told as one; but no word is worth a plan
+        log.exception("search not told", audit=audit.uuid)
 
 
 async def _write(session: Session, *, audit: Audit, search: dict[str, Any]) -> None:

@@ -22,16 +22,16 @@ import structlog
 from trimtab_common.domain.errors import TrimtabError
 from trimtab_decision import parcel, worker_process
 from trimtab_decision.errors import PlanningTimedOut, WorkerDied
-from trimtab_decision.execution import Execution, Outcome, Tell, tell_nobody
+from trimtab_decision.execution import Execution, Outcome
 from trimtab_decision.framework import PlannedAction
-from trimtab_decision.framework.context import Incumbent
+from trimtab_decision.framework.context import Incumbent, Tell, tell_nobody
 from trimtab_decision.worker_process import Job
 
 log = structlog.get_logger(__name__)
 
 ONE_CORE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """For a worker, unless the operator says otherwise: threads of numpy's that wait for each other make two plans at
-once take half as long again, and sums whose parts depend on the machine make other plans."""
+once take half as long again, and sums whose parts depend on the machine may make other plans."""
 START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 5.0
 _PROGRAM = "import gc; gc.disable(); from trimtab_decision.worker_process import main; main()"

@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 
 import numpy as np
 import pytest
 
 from trimtab.model.v1 import metrics_pb2
+from trimtab_common.domain.changes import ServerRow
+from trimtab_common.domain.compute import ComputeModel
 from trimtab_common.wire import metrics_codec
-from trimtab_common.wire.cluster_file import parse_cluster
 
 METRIC = "instance_cpu_usage"
 HALF = 2**64
 
 
 def snapshot_of(uuids):
-    servers = [
-        {
-            "uuid": str(one),
-            "name": "s",
-            "vcpus": 1,
-            "memory_mb": 64,
-            "disk_gb": 5,
-            "host": "compute-1",
-            "state": "active",
-            "project_id": "p",
-            "locked": False,
-            "metadata": {},
-            "created": "2026-03-01T04:00:00Z",
-            "metrics": {},
-        }
-        for one in uuids
-    ]
-    host = {
-        "uuid": str(uuid.UUID(int=1)),
-        "hostname": "compute-1",
-        "vcpus": 32,
-        "memory_mb": 1024,
-        "disk_gb": 100,
-        "memory_mb_reserved": 24,
-        "vcpu_ratio": 2.0,
-        "state": "up",
-        "status": "enabled",
-        "disabled_reason": None,
-        "metrics": {},
-    }
-    cluster = {"format": "peer-cluster/1", "nodes": [host], "instances": servers}
-    return parse_cluster(json.dumps(cluster).encode())[0]
+    rows = [ServerRow(uuid=str(one), name="s", hostname="", demand=(1, 1, 1)) for one in uuids]
+    return ComputeModel.from_rows([], rows, epoch="e").snapshot()
 
 
 def values_of(snapshot, names):

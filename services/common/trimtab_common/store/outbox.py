@@ -56,16 +56,13 @@ class Outbox:
     async def add_events(self, events: Sequence[Event], *, plan_id: int | None = None) -> None:
         """Added in this order; with `plan_id` they wait until that plan is visible."""
         level, now = self._session.options.notification_level, self._session.now()
-        self._unwritten += [
-            {
-                **self._row(e.event_type, e.priority, e.object_uuid, e.payload, plan_id=plan_id),
-                # Below the level it is not for the bus, only for those who watch.
-                "published_at": None
-                if e.is_for_bus and is_enabled(e.priority, level=level)
-                else now,
-            }
-            for e in events
-        ]
+        for event in events:
+            row = self._row(
+                event.event_type, event.priority, event.object_uuid, event.payload, plan_id=plan_id
+            )
+            if not (event.is_for_bus and is_enabled(event.priority, level=level)):
+                row["published_at"] = now  # for those who watch, not for the bus
+            self._unwritten.append(row)
 
     async def emit(
         self,

@@ -19,6 +19,7 @@ from trimtab_common.domain.time_series import TimeSeries
 from trimtab_decision.framework.destinations import SchedulerFilter, SelectDestinations
 from trimtab_decision.framework.errors import ClusterStateNotDefined, MetricNotAvailable
 from trimtab_decision.framework.history import History, series_of
+from trimtab_decision.framework.solution import gap_pct
 from trimtab_decision.framework.workloads import Workloads
 
 Scorer = Callable[[str, Sequence[float]], Sequence[float]]
@@ -62,13 +63,15 @@ class Incumbent:
     @property
     def gap_pct(self) -> float | None:
         """By how much the plan is above the bound, in percent of its value."""
-        if self.bound is None:
-            return None
-        return max(0.0, 100.0 * (self.value - self.bound) / self.value) if self.value > 0 else 0.0
+        return None if self.bound is None else gap_pct(self.value, self.bound)
 
 
-def _tell_nobody(_incumbent: Incumbent) -> None:
-    """Where nobody watches the search."""
+Tell = Callable[[Incumbent], None]
+"""Takes the best plan so far."""
+
+
+def tell_nobody(_incumbent: Incumbent) -> None:
+    """A `Tell` for plans that nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +102,7 @@ class StrategyContext:
     failed_servers: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict)
     elapsed_s: Callable[[], float] = _no_time
-    tell: Callable[[Incumbent], None] = _tell_nobody
+    tell: Tell = tell_nobody
 
     def improved(self, of: str) -> Callable[[float, float | None, int], None]:
         """What a search calls with (value, bound, moves) at each better plan; `of`: what the value measures.

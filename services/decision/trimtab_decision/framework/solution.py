@@ -33,6 +33,11 @@ class ProposedAction:
     after: tuple[str, ...] = ()
 
 
+def gap_pct(value: float, bound: float) -> float:
+    """By how much the value is above the bound, in percent of the value."""
+    return max(0.0, 100.0 * (value - bound) / value) if value > 0 else 0.0
+
+
 class Solution:
     """Collects what one execution of a strategy proposes.
 
@@ -114,11 +119,10 @@ class Solution:
 
         gap_pct is by how much the plan is above the bound, in percent of the value.
         """
-        gap_pct = 100.0 * (value - bound) / value if value > 0 else 0.0
         self.stats["bound_of"] = what
         self.stats["value"] = value if isinstance(value, int) else round(value, 9)
         self.stats["bound"] = bound if isinstance(bound, int) else round(bound, 9)
-        self.stats["gap_pct"] = round(max(0.0, gap_pct), 3)
+        self.stats["gap_pct"] = round(gap_pct(value, bound), 3)
 
     def bound_text(self) -> str:
         """The bound as a sentence; "" when the strategy knows none."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab_decision.optimizer.dimensions import TOLERANCE
-from trimtab_decision.optimizer.incumbents import Improved, tell_nobody
+from trimtab_decision.optimizer.incumbents import Improved, not_watched
 from trimtab_decision.optimizer.state import Placement
 
 HOT_HOSTS = 16
@@ -99,7 +99,7 @@ def balance(
     max_moves: int = sys.maxsize,
     max_looks: int = sys.maxsize,
     is_over: Callable[[], bool] = lambda: False,
-    improved: Improved = tell_nobody,
+    improved: Improved = not_watched,
 ) -> Balance:
     """Move servers until every deviation is below its threshold, or no move improves.
 

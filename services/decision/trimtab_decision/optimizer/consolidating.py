@@ -18,7 +18,7 @@ from trimtab_decision.optimizer.bounds import hosts_bound
 from trimtab_decision.optimizer.closing import ClosingProblem, hosts_to_close
 from trimtab_decision.optimizer.dimensions import Dimensions
 from trimtab_decision.optimizer.eligibility import Eligibility
-from trimtab_decision.optimizer.incumbents import Improved, tell_nobody
+from trimtab_decision.optimizer.incumbents import Improved, not_watched
 from trimtab_decision.optimizer.packing import group_servers, scarcity
 from trimtab_decision.optimizer.placing import Move, Placer
 from trimtab_decision.optimizer.state import Placement
@@ -52,7 +52,7 @@ def consolidate(
     is_over: Callable[[], bool] = lambda: False,
     to_the_last: bool = False,
     fair: float | None = None,
-    improved: Improved = tell_nobody,
+    improved: Improved = not_watched,
 ) -> Consolidation:
     """Empty as many hosts as is worth it, for few moves. Changes `placement`.
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trimtab_decision.optimizer.consolidating import Consolidation, consolidate, moves_of
 from trimtab_decision.optimizer.dimensions import Dimensions
 from trimtab_decision.optimizer.eligibility import Eligibility
-from trimtab_decision.optimizer.incumbents import Improved, tell_nobody
+from trimtab_decision.optimizer.incumbents import Improved, not_watched
 from trimtab_decision.optimizer.placing import Move
 from trimtab_decision.optimizer.state import Placement
 
@@ -43,7 +43,7 @@ class Request:
     keep: NDArray[np.bool_] | None = None
     max_moves: int | None = None
     is_over: Callable[[], bool] = lambda: False
-    improved: Improved = tell_nobody
+    improved: Improved = not_watched
     try_receivers: bool = False
 
 

@@ -8,6 +8,6 @@ Improved = Callable[[float, float | None, int], None]
 """(what the best plan so far is worth, what none gets below, its moves); called at each improvement, so it must be cheap."""
 
 
-def tell_nobody(value: float, bound: float | None, moves: int) -> None:
+def not_watched(value: float, bound: float | None, moves: int) -> None:
     """An `Improved` for searches that nobody watches."""
     del value, bound, moves

@@ -2,7 +2,7 @@
 
 B-220: disables have no parents; the first migration of a node waits for all disables, each next one
 also for the one before; enables wait for the last migration of every chain. With more than
-MOST_WAITED_FOR of them one action waits for all and the others for that one: the order is the same,
+MOST_WAITED_FOR of them one action waits for all and the others for that one: nothing runs earlier for it,
 but 54,000 moves would name 260 million parents.
 """
 
